@@ -1,0 +1,53 @@
+# The commands of the book. Each sets up .venv first if need be: `make book` is the
+# only thing to type on a machine that has Python 3.11 or newer.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENV := .venv
+PY := $(VENV)/bin/python
+CHAPTER ?=
+SEEDS ?= 5
+SOURCE ?=
+# Tests run side by side, each with one thread; no notebook cell may take longer.
+WORKERS ?= 2
+CELL_SECONDS ?= 180
+
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help setup book test lab run evidence clean
+
+help: ## list the commands
+	@echo "What the Network Sees: 25 vision papers, rebuilt and measured"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@echo "  (PYTHON=/path/to/python3 chooses the interpreter of a new $(VENV))"
+
+setup: $(VENV)/.installed ## create .venv and install requirements.txt
+
+$(VENV)/.installed: requirements.txt pyproject.toml tools/setup.sh
+	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
+
+book: $(VENV)/.installed ## build the book from the stored outputs
+	@$(PY) tools/build.py
+
+test: $(VENV)/.installed ## test the package, the chapters, the book and its pages
+	@echo "Testing with $(WORKERS) workers (about ten minutes)"
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest tests book \
+		-n $(WORKERS) --dist loadfile \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout $(CELL_SECONDS)
+
+lab: $(VENV)/.installed ## open JupyterLab on the chapters
+	@$(PY) -m jupyterlab book
+
+run: $(VENV)/.installed ## run chapters and store their outputs [CHAPTER=hed]
+	@$(PY) -m utils.chapters run $(CHAPTER)
+
+evidence: $(VENV)/.installed ## measure a claim: CHAPTER=hed [SEEDS=5] [SOURCE=bsds500]
+	@test -n "$(CHAPTER)" || { echo "Which chapter? make evidence CHAPTER=..." >&2; \
+		$(PY) -m utils.chapters list >&2; exit 2; }
+	@$(PY) -m utils.evidence $(CHAPTER) --seeds $(SEEDS) \
+		$(if $(SOURCE),--source $(SOURCE))
+
+clean: ## remove what `book` and `test` built (keeps .venv)
+	@rm -rf _build build .pytest_cache *.egg-info
+	@find utils tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "Removed _build; the environment $(VENV) is kept."

@@ -1,0 +1,96 @@
+"""Build the HTML book from the stored outputs, without running a notebook.
+
+`python tools/build.py` needs nothing but the installed requirements. With the
+environment variable BOOK_REPOSITORY (for example https://github.com/owner/name) the
+pages also get a link to the repository and buttons that open a chapter on Colab or
+Binder; without it, there is no such button.
+"""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH_BRANCH = "launch"  # made by tools/launch_branch.py
+
+
+def repository(address: str | None) -> str | None:
+    """Return a repository's address without a closing slash, or None if it is unset.
+
+    Raises ValueError where the address is not https://host/owner/name.
+    """
+    if not address:
+        return None
+    address = address.rstrip("/").removesuffix(".git")
+    if not address.startswith("https://") or address.count("/") != 4:
+        raise ValueError(
+            f"BOOK_REPOSITORY must look like https://github.com/owner/name, "
+            f"not {address!r}"
+        )
+    return address
+
+
+def configuration(base: dict[str, Any], address: str | None) -> dict[str, Any]:
+    """Return the book's configuration, with launch buttons if `address` is given."""
+    if address is None:
+        return base
+    tools = {name: str(ROOT / path)
+             for name, path in base["sphinx"]["local_extensions"].items()}
+    return base | {
+        "repository": {"url": address, "branch": LAUNCH_BRANCH},
+        "launch_buttons": {
+            "notebook_interface": "jupyterlab",
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+        },
+        "html": base["html"] | {"use_repository_button": True},
+        "sphinx": base["sphinx"] | {"local_extensions": tools},
+    }
+
+
+def build(folder: Path, address: str | None = None, source: Path = ROOT) -> Path:
+    """Build the book and return the folder of its pages, `folder`/_build/html.
+
+    Every warning counts as a failure: subprocess.CalledProcessError is raised.
+    """
+    config = source / "_config.yml"
+    if address is not None:
+        base = yaml.safe_load(config.read_text(encoding="utf8"))
+        config = folder / "_build" / "config.yml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(configuration(base, address), sort_keys=False)
+        config.write_text(text, encoding="utf8")
+    command = [Path(sysconfig.get_path("scripts")) / "jupyter-book", "build", source]
+    command += ["--config", config, "--path-output", folder]
+    command += ["-n", "-W", "--keep-going", "-q"]
+    done = subprocess.run(
+        command, cwd=source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )  # warnings go to stderr as they come; stdout says something only on failure
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        done.check_returncode()
+    return folder / "_build" / "html"
+
+
+def main() -> int:
+    """Build, then say in one line where the book is."""
+    print("Building the book from the stored outputs (about a minute)")
+    try:
+        pages = build(ROOT, repository(os.environ.get("BOOK_REPOSITORY")))
+    except ValueError as error:
+        print(f"build: {error}", file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError:
+        print("build: the book has warnings; they are listed above.", file=sys.stderr)
+        return 1
+    print(f"The book is ready: open {(pages / 'index.html').as_uri()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
