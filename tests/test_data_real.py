@@ -1,0 +1,419 @@
+"""The readers of official data sets: right counts, clear errors, no harm done."""
+
+import dataclasses
+import functools
+import hashlib
+import http.server
+import io
+import os
+import pickle
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from utils import data
+from utils.data import real
+
+PIECES = Path(__file__).parents[2] / "shared" / "data"
+needs_pieces = pytest.mark.skipif(
+    not PIECES.is_dir(), reason="the pieces of official data are not on this machine"
+)
+
+
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch):
+    monkeypatch.delenv(real.VARIABLE, raising=False)
+
+
+def content(rows=7):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (rows, 3072), dtype=np.uint8)
+    return {"data": pixels, "labels": [i % 10 for i in range(rows)]}
+
+
+def write_cifar(folder: Path, rows=7) -> Path:
+    place = folder / "cifar-10-batches-py"
+    place.mkdir(parents=True)
+    for name in real.BATCHES:
+        made = content(rows)
+        if name == "batches.meta":
+            made = {"label_names": [f"class {i}" for i in range(10)]}
+        (place / name).write_bytes(pickle.dumps(made, protocol=4))
+    return place
+
+
+def write_bsds(folder: Path, shape=(20, 30), annotators=3) -> Path:
+    place = folder / "BSDS500" / "data"
+    for kind in ("images", "groundTruth"):
+        (place / kind / "train").mkdir(parents=True)
+    Image.new("RGB", shape[::-1], "red").save(place / "images/train/8.jpg")
+    cell = np.empty((1, annotators), object)
+    for k in range(annotators):
+        lines = np.zeros(shape, np.uint8)
+        lines[k, :] = 1
+        cell[0, k] = {"Segmentation": lines, "Boundaries": lines}
+    savemat(place / "groundTruth/train/8.mat", {"groundTruth": cell})
+    return place
+
+
+def write_isbi(folder: Path, pages=30, labels=(0, 255)) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, low in (("train-volume.tif", 0), ("train-labels.tif", labels[0])):
+        page = np.full((512, 512), low, np.uint8)
+        page[100:200] = labels[1]
+        images = [Image.fromarray(page) for _ in range(pages)]
+        images[0].save(folder / name, save_all=True, append_images=images[1:],
+                       compression="tiff_deflate")  # fmt: skip
+
+
+# --- the pieces --------------------------------------------------------------
+
+
+@needs_pieces
+@pytest.mark.parametrize(("split", "count"), [("train", 150), ("test", 100)])
+def test_bsds500_piece(split, count):
+    images = data.load("bsds500", split, PIECES)
+    assert len(images) == count
+    assert [i.name for i in images] == sorted(i.name for i in images)
+    for item in images:
+        size = tuple(item.image.shape)
+        assert size in {(321, 481, 3), (481, 321, 3)}
+        assert item.image.dtype == item.boundaries.dtype == torch.uint8
+        assert 4 < len(item.boundaries) < 10 and item.boundaries.max() == 1
+        assert tuple(item.boundaries.shape[1:]) == size[:2]
+        agreed = data.consensus(item.boundaries)
+        assert agreed.shape == size[:2] and 0 < agreed.float().mean() < 0.1
+
+
+@needs_pieces
+def test_bsds500_limit_and_absent_split():
+    names = [i.name for i in data.bsds500("train", PIECES, limit=3)]
+    assert names == sorted(names) and len(names) == 3
+    with pytest.raises(data.DataNotFound, match="images/val"):
+        data.bsds500("val", PIECES)
+
+
+@needs_pieces
+def test_isbi2012_piece():
+    images, masks = data.load("isbi2012", PIECES)
+    assert images.shape == masks.shape == (30, 512, 512)
+    assert images.dtype == torch.uint8 and masks.dtype == torch.int64
+    assert masks.unique().tolist() == [0, 1] and 0.7 < masks.float().mean() < 0.9
+    inside, membrane = images[masks == 1].float(), images[masks == 0].float()
+    assert inside.mean() > membrane.mean() + 20  # membranes are dark
+
+
+@needs_pieces
+@pytest.mark.parametrize(("split", "count"), [("train", 5438), ("test", 1017)])
+def test_cifar10_piece(split, count):
+    made = data.load("cifar10", split, PIECES)
+    assert made.images.shape == (count, 3, 32, 32) and made.images.dtype == torch.uint8
+    assert made.labels.dtype == torch.int64 and made.labels.bincount().min() > 80
+    assert made.class_names[0] == "airplane" and made.class_names[9] == "truck"
+    assert made.labels.bincount(minlength=10).sum() == count
+    smooth = made.images.float().diff(dim=3).abs().mean()
+    shuffled = made.images.float()[..., torch.randperm(32)].diff(dim=3).abs().mean()
+    assert smooth < 0.7 * shuffled  # rows and columns are where they belong
+
+
+@needs_pieces
+def test_cifar10_limit_and_verify():
+    few = data.cifar10("train", PIECES, limit=5)
+    assert few.images.shape[0] == few.labels.shape[0] == 5
+    assert torch.equal(few.images, data.cifar10("train", PIECES).images[:5])
+    with pytest.raises(data.DataCorrupt, match="test_batch: expected md5 40351d58"):
+        data.cifar10("test", PIECES, verify=True)
+
+
+# --- where a set is looked for -----------------------------------------------
+
+
+def test_root_takes_argument_then_variable_then_data(tmp_path, monkeypatch):
+    place = write_cifar(tmp_path / "one" / "cifar10")
+    assert real.root("cifar10", tmp_path / "one") == place
+    assert real.root("cifar10", tmp_path / "one" / "cifar10") == place
+    assert real.root("cifar10", place).resolve() == place.resolve()
+    monkeypatch.setenv(real.VARIABLE, str(tmp_path / "one"))
+    assert real.root("cifar10") == place
+    with pytest.raises(data.DataNotFound):
+        real.root("cifar10", tmp_path)
+    monkeypatch.delenv(real.VARIABLE)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one").rename(tmp_path / "data")
+    assert real.root("cifar10").resolve() == tmp_path / "data/cifar10" / place.name
+
+
+@pytest.mark.parametrize("name", list(real.SETS))
+def test_absent_set_says_what_is_missing_and_where_to_get_it(name, tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        data.load(name, folder=tmp_path)
+    source, text = real.SETS[name], str(caught.value)
+    assert isinstance(caught.value, data.DataNotFound)
+    for part in (source.title, source.page, source.layout, source.terms,
+                 str(tmp_path), real.VARIABLE):  # fmt: skip
+        assert part in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_set_and_bad_arguments(tmp_path):
+    with pytest.raises(ValueError, match="known: bsds500, isbi2012, cifar10"):
+        real.root("mnist", tmp_path)
+    for call in (data.bsds500, data.cifar10):
+        with pytest.raises(ValueError, match="split must be"):
+            call("all", tmp_path)
+        with pytest.raises(ValueError, match="limit must be"):
+            call("train", tmp_path, 0)
+
+
+# --- damaged files -----------------------------------------------------------
+
+
+def damage(file: Path, how: str) -> None:
+    if how == "missing":
+        file.unlink()
+    elif how == "truncated":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif how == "empty":
+        file.write_bytes(b"")
+    else:
+        file.write_bytes(b"<html>404 not found</html>" * 40)
+
+
+def check_damage(file: Path, how: str, name: str, read) -> None:
+    damage(file, how)
+    before = sorted(file.parent.rglob("*"))
+    error = data.DataNotFound if how == "missing" else data.DataCorrupt
+    with pytest.raises(error) as caught:
+        read()
+    assert file.name in str(caught.value)
+    assert real.SETS[name].page in str(caught.value)
+    assert sorted(file.parent.rglob("*")) == before
+
+
+HOW = pytest.mark.parametrize("how", ["missing", "truncated", "empty", "html"])
+
+
+@HOW
+@pytest.mark.parametrize("name", ["data_batch_3", "batches.meta"])
+def test_damaged_cifar10(tmp_path, name, how):
+    place = write_cifar(tmp_path)
+    assert len(data.cifar10("train", tmp_path).labels) == 35
+    read = functools.partial(data.cifar10, "train", tmp_path)
+    check_damage(place / name, how, "cifar10", read)
+
+
+@HOW
+def test_damaged_bsds500_truth(tmp_path, how):
+    place = write_bsds(tmp_path)
+    item = data.bsds500("train", tmp_path)[0]
+    assert item.boundaries.shape == (3, 20, 30) and item.boundaries[1, 1].all()
+    read = functools.partial(data.bsds500, "train", tmp_path)
+    check_damage(place / "groundTruth/train/8.mat", how, "bsds500", read)
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "html"])
+def test_damaged_bsds500_image(tmp_path, how):
+    place = write_bsds(tmp_path)
+    read = functools.partial(data.bsds500, "train", tmp_path)
+    check_damage(place / "images/train/8.jpg", how, "bsds500", read)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow, on half a TIFF
+@HOW
+@pytest.mark.parametrize("name", ["train-volume.tif", "train-labels.tif"])
+def test_damaged_isbi2012(tmp_path, name, how):
+    write_isbi(tmp_path)
+    assert data.isbi2012(tmp_path).masks.sum() == 30 * 100 * 512
+    read = functools.partial(data.isbi2012, tmp_path)
+    check_damage(tmp_path / name, how, "isbi2012", read)
+
+
+def test_files_that_read_but_are_wrong(tmp_path):
+    place = write_bsds(tmp_path / "size")
+    Image.new("RGB", (31, 20)).save(place / "images/train/8.jpg")
+    with pytest.raises(data.DataCorrupt, match="8.mat: expected maps of 20 x 31"):
+        data.bsds500("train", tmp_path / "size")
+    write_isbi(tmp_path / "short", pages=29)
+    with pytest.raises(data.DataCorrupt, match=r"train-volume.tif.*\(29, 512, 512\)"):
+        data.isbi2012(tmp_path / "short")
+    write_isbi(tmp_path / "grey", labels=(0, 128))
+    with pytest.raises(data.DataCorrupt, match="labels 0 and 255 only"):
+        data.isbi2012(tmp_path / "grey")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": [0] * 6},
+        {"labels": [10] * 7},
+        {"labels": ["cat"] * 7},
+        {"labels": None},
+        {"data": np.zeros((7, 3000), np.uint8)},
+        {"data": np.zeros((7, 3072), np.float32)},
+        {"data": "pixels"},
+    ],
+)
+def test_cifar10_batch_with_wrong_content(tmp_path, wrong):
+    place = write_cifar(tmp_path)
+    (place / "test_batch").write_bytes(pickle.dumps(content() | wrong, protocol=4))
+    with pytest.raises(data.DataCorrupt, match="test_batch"):
+        data.cifar10("test", tmp_path)
+
+
+class Hostile:
+    """A pickle of this would make a file when it is read by pickle.load."""
+
+    def __init__(self, target: Path):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+class Evaluated(Hostile):
+    def __reduce__(self):
+        return eval, (f"__import__('os').mkdir({str(self.target)!r})",)
+
+
+@pytest.mark.parametrize("kind", [Hostile, Evaluated])
+def test_hostile_pickle_is_refused_and_not_run(tmp_path, kind):
+    place, target = write_cifar(tmp_path / "set"), tmp_path / "harm"
+    hostile = pickle.dumps(content() | {"labels": kind(target)}, protocol=4)
+    (place / "test_batch").write_bytes(hostile)
+    with pytest.raises(data.DataCorrupt, match=r"(mkdir|eval), refused"):
+        data.cifar10("test", tmp_path / "set")
+    assert not target.exists()
+    pickle.loads(hostile)  # the file is a real attack: unrestricted, it does run
+    assert target.exists()
+
+
+# --- consensus ---------------------------------------------------------------
+
+
+def test_consensus_counts_votes_of_five():
+    marks = torch.tensor([[1, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 0], [0, 0, 1, 1, 1, 0],
+                          [0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 0]])[:, None]  # fmt: skip
+    for votes in range(1, 6):
+        expected = [n >= votes for n in (1, 2, 3, 4, 5, 0)]
+        assert data.consensus(marks, votes)[0].tolist() == expected
+    six = torch.tensor([1, 1, 1, 0, 0, 0])[:, None, None]
+    assert bool(data.consensus(six))  # half is enough, as the release rounds
+    assert not bool(data.consensus(six[1:]))  # two of five are not
+    with pytest.raises(ValueError, match="votes"):
+        data.consensus(marks, 6)
+    with pytest.raises(ValueError, match="K, H, W"):
+        data.consensus(marks[0])
+
+
+# --- download ----------------------------------------------------------------
+
+
+class Ranged(http.server.SimpleHTTPRequestHandler):
+    """Serves files, also from the middle; `cut` bytes at most in one answer."""
+
+    cut: int | None = None
+    asked: list[str] = []
+
+    def do_GET(self):
+        body = Path(self.translate_path(self.path)).read_bytes()
+        wanted = self.headers.get("Range", "")
+        type(self).asked.append(wanted)
+        start = int(wanted[6:-1]) if wanted else 0
+        if wanted and start >= len(body):
+            self.send_error(416)
+            return
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        self.wfile.write(body[start : start + self.cut if self.cut else None])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """An archive on a local server, registered in place of the official one."""
+    write_cifar(tmp_path / "origin")
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        tar.add(tmp_path / "origin/cifar-10-batches-py", "cifar-10-batches-py")
+    archive = tmp_path / "origin/cifar-10-python.tar.gz"
+    archive.write_bytes(stream.getvalue())
+    handler = type("Handler", (Ranged,), {"asked": [], "cut": None})
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(handler, directory=tmp_path / "origin")
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    source = dataclasses.replace(
+        real.SETS["cifar10"],
+        url=f"http://127.0.0.1:{server.server_port}/{archive.name}",
+        md5=hashlib.md5(archive.read_bytes()).hexdigest(),
+    )
+    monkeypatch.setitem(real.SETS, "cifar10", source)
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+def test_download_unpacks_what_the_reader_reads(tmp_path, served):
+    place = data.download("cifar10", tmp_path)
+    assert place == tmp_path / "cifar10/cifar-10-batches-py" == real.root(
+        "cifar10", tmp_path
+    )
+    assert len(data.cifar10("train", tmp_path).labels) == 35
+    assert list((tmp_path / "cifar10").iterdir()) == [place]  # no archive, no scraps
+    assert data.download("cifar10", tmp_path) == place
+    assert len(served.asked) == 1  # what is there is left alone
+
+
+def test_download_with_a_wrong_checksum_leaves_nothing(tmp_path, served, monkeypatch):
+    wrong = dataclasses.replace(real.SETS["cifar10"], md5="0" * 32)
+    monkeypatch.setitem(real.SETS, "cifar10", wrong)
+    with pytest.raises(data.DataCorrupt, match="expected md5 0000"):
+        data.download("cifar10", tmp_path)
+    assert list((tmp_path / "cifar10").iterdir()) == []
+
+
+def test_interrupted_download_is_resumed(tmp_path, served):
+    served.cut = 2000
+    with pytest.raises(ConnectionError, match="call again"):
+        data.download("cifar10", tmp_path)
+    left = list((tmp_path / "cifar10").iterdir())
+    assert [file.suffix for file in left] == [".part"]
+    assert left[0].stat().st_size == 2000
+    with pytest.raises(data.DataNotFound):
+        data.cifar10("train", tmp_path)  # half a download is no data set
+    served.cut = None
+    place = data.download("cifar10", tmp_path)
+    assert served.asked == ["", "bytes=2000-"]
+    assert list((tmp_path / "cifar10").iterdir()) == [place]
+
+
+def test_download_of_a_broken_archive_leaves_no_folder(tmp_path, monkeypatch):
+    archive = tmp_path / "broken.tar.gz"
+    archive.write_bytes(b"no archive")
+    source = dataclasses.replace(
+        real.SETS["cifar10"],
+        url=archive.as_uri(),
+        md5=hashlib.md5(b"no archive").hexdigest(),
+    )
+    monkeypatch.setitem(real.SETS, "cifar10", source)
+    with pytest.raises(data.DataCorrupt, match="broken.tar.gz"):
+        data.download("cifar10", tmp_path / "to")
+    assert list((tmp_path / "to/cifar10").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["bsds500", "isbi2012"])
+def test_sets_without_a_checksum_are_not_downloaded(tmp_path, name):
+    with pytest.raises(data.DataNotFound, match="by hand") as caught:
+        data.download(name, tmp_path)
+    assert real.SETS[name].page in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,221 @@
+"""Every page of the book in a real browser, from file:// and without a network."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+WIDTHS = {1280: 900, 390: 844}  # a laptop and a phone, in CSS pixels
+PAGE_BYTES = 1_500_000  # a page with its pictures
+SEVERE = ("serious", "critical")
+THEME = "document.documentElement.dataset.theme"
+
+
+def documents() -> list[str]:
+    """List the documents of _toc.yml, in reading order."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
+    chapters = [c["file"] for part in toc["parts"] for c in part["chapters"]]
+    return [toc["root"], *chapters]
+
+
+def notebooks() -> list[str]:
+    """List the documents of _toc.yml that are notebooks."""
+    return [d for d in documents() if (ROOT / f"{d}.ipynb").exists()]
+
+
+def axe_script() -> str:
+    """Return the axe accessibility checker that axe-playwright-python brings."""
+    import axe_playwright_python
+
+    path = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+    return path.read_text(encoding="utf8")
+
+
+class Visit:
+    """One page open at one width, with all that went wrong on it so far."""
+
+    def __init__(self, browser, pages: Path, name: str, width: int = 1280) -> None:
+        self.name, self.width = name, width
+        self.context = browser.new_context(
+            viewport={"width": width, "height": WIDTHS[width]}, color_scheme="light",
+            reduced_motion="reduce")
+        self.context.set_offline(True)
+        self.page = self.context.new_page()
+        self.trouble: list[str] = []
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda e: self.trouble.append(f"page error: {e}"))
+        self.page.on("request", self._request)
+        self.page.on("requestfailed", self._failed)
+        self.page.goto((pages / f"{name}.html").as_uri(), wait_until="load")
+        self.page.wait_for_function("() => !window.MathJax?.startup?.promise "
+                                    "|| MathJax.startup.promise.then(() => true)")
+
+    def _console(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.trouble.append(f"console {message.type}: {message.text}")
+
+    def _request(self, request) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            self.trouble.append(f"request to another host: {request.url}")
+
+    def _failed(self, request) -> None:
+        self.trouble.append(f"failed request: {request.url} ({request.failure})")
+
+    def axe(self) -> list[str]:
+        """Return axe's serious and critical findings, one line each."""
+        self.page.evaluate(axe_script())
+        found = self.page.evaluate("() => axe.run({resultTypes: ['violations'], "
+                                   "preload: false})")  # it cannot read file:// styles
+        return [
+            f"{v['impact']} {v['id']}: {n['html'][:160]} | {n['failureSummary'][:240]}"
+            for v in found["violations"] if v["impact"] in SEVERE for n in v["nodes"]
+        ]
+
+    def overflow(self) -> int:
+        """Return by how many pixels the page is wider than the window."""
+        return self.page.evaluate("() => document.documentElement.scrollWidth "
+                                  "- document.documentElement.clientWidth")
+
+
+@pytest.fixture(scope="module", params=[
+    pytest.param((name, width), id=f"{name}-{width}")
+    for name in [*documents(), "search", "genindex"] for width in WIDTHS
+])
+def seen(request, browser, pages: Path) -> Iterator[Visit]:
+    """Each page at each width, loaded once for all the tests that look at it."""
+    name, width = request.param
+    visit = Visit(browser, pages, name, width)
+    yield visit
+    visit.context.close()
+
+
+@pytest.fixture
+def front(browser, pages: Path) -> Iterator[Visit]:
+    """The first page, freshly opened, for the tests that leave it or change it."""
+    visit = Visit(browser, pages, documents()[0])
+    yield visit
+    visit.context.close()
+
+
+def test_page_fits_the_window(seen: Visit) -> None:
+    """The page does not scroll sideways: what is wide scrolls inside itself."""
+    assert seen.page.title()
+    assert seen.overflow() <= 0
+
+
+def test_solutions_unfold(seen: Visit) -> None:
+    """Solutions and hidden code open on a click, and the page still fits the window."""
+    for fold in seen.page.locator("main button.toggle-button").all():
+        fold.click()
+    for fold in seen.page.locator("main details:not([open]) > summary").all():
+        fold.click()
+    assert seen.page.locator("main .toggle-hidden").count() == 0
+    assert seen.overflow() <= 0
+
+
+def test_axe_has_no_serious_finding(seen: Visit) -> None:
+    """No finding in light colours, nor in dark ones (contrast) at the larger width."""
+    assert seen.axe() == []
+    if seen.width == max(WIDTHS):
+        seen.page.emulate_media(color_scheme="dark")
+        seen.page.wait_for_function(f"() => {THEME} === 'dark'")
+        findings = seen.axe()
+        seen.page.emulate_media(color_scheme="light")
+        assert findings == []
+
+
+def test_pictures_and_formulas_are_drawn(seen: Visit) -> None:
+    """Each picture loads and has an alternative text; each formula became glyphs."""
+    for image in seen.page.locator("main img").all():
+        image.evaluate("i => { i.loading = 'eager'; return i.decode() }")
+        assert len(image.get_attribute("alt") or "") >= 8
+    formulas = seen.page.locator(".math").count()
+    assert seen.page.locator(".math mjx-container").count() >= formulas
+    assert seen.page.locator("mjx-merror").count() == 0
+
+
+def test_control_answers_the_keyboard(seen: Visit) -> None:
+    """An arrow key shows another frame, with another alternative text."""
+    if (ROOT / f"{seen.name}.ipynb").exists() and seen.name.count("/") == 2:
+        assert seen.page.locator("figure.flipbook").count() > 0  # a chapter has one
+    for figure in seen.page.locator("figure.flipbook").all():
+        slider = figure.locator("input[type=range]")
+        before = frame(figure)
+        slider.focus()
+        at_end = slider.input_value() == slider.get_attribute("max")
+        slider.press("ArrowLeft" if at_end else "ArrowRight")
+        after = frame(figure)
+        assert all(before[part] != after[part] for part in before), (before, after)
+
+
+def frame(figure) -> dict[str, str]:
+    """Return picture, alternative text and label of a control's one visible frame."""
+    shown = figure.locator("img:visible")
+    assert shown.count() == 1
+    slider = figure.locator("input[type=range]")
+    return {"src": shown.get_attribute("src"), "alt": shown.get_attribute("alt"),
+            "text": slider.get_attribute("aria-valuetext")}
+
+
+def test_page_raised_no_error(seen: Visit) -> None:
+    """After all this: a clean console, no failed request, none to another host."""
+    assert seen.trouble == []
+
+
+@pytest.mark.parametrize("name", documents())
+def test_page_weight(pages: Path, name: str) -> None:
+    """A page and its pictures stay under the budget."""
+    page = pages / f"{name}.html"
+    text = page.read_text(encoding="utf8")
+    files = {(page.parent / source).resolve()
+             for source in re.findall(r'<img[^>]+src="([^"]+)"', text)
+             if not source.startswith("data:")}
+    weight = page.stat().st_size + sum(f.stat().st_size for f in files)
+    assert weight <= PAGE_BYTES, f"{weight:,} bytes, {len(files)} pictures"
+
+
+@pytest.mark.parametrize("name", notebooks())
+def test_notebook_can_be_downloaded(pages: Path, name: str) -> None:
+    """The download button of a chapter hands out the notebook itself."""
+    page = pages / f"{name}.html"
+    links = re.findall(r'<a href="([^"]+[.]ipynb)"[^>]*btn-download-source-button',
+                       page.read_text(encoding="utf8"))
+    assert len(links) == 1
+    served = json.loads((page.parent / links[0]).resolve().read_text(encoding="utf8"))
+    assert served == json.loads((ROOT / f"{name}.ipynb").read_text(encoding="utf8"))
+
+
+def test_theme_button_changes_the_theme(front: Visit) -> None:
+    """The button in the header leads from light to dark without a network."""
+    themes = set()
+    for _ in range(3):
+        front.page.locator("button.theme-switch-button:visible").click()
+        themes.add(front.page.evaluate(f"() => {THEME}"))
+    assert themes == {"light", "dark"}
+    assert front.trouble == []
+
+
+def test_search_works_from_a_file(front: Visit) -> None:
+    """A word typed into the search field finds a page."""
+    front.page.locator(".search-button-field:visible").first.click()
+    field = front.page.locator("input[type=search]:visible").first
+    field.fill("network")
+    field.press("Enter")
+    front.page.wait_for_url("**/search.html?q=network*")
+    results = front.page.locator("#search-results li a")
+    results.first.wait_for(timeout=10_000)
+    assert results.count() > 0
+    assert front.trouble == []
+
+
+def test_front_page_leads_to_the_introduction(browser, pages: Path) -> None:
+    """index.html, the address that `make book` prints, leads to the first page."""
+    visit = Visit(browser, pages, "index")
+    visit.page.wait_for_url(f"**/{documents()[0]}.html")
+    visit.context.close()
+    assert visit.trouble == []

@@ -1,0 +1,155 @@
+"""plots and flipbook: figures are returned, drawn once, and legible."""
+
+import base64
+import io
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from utils import metrics, plots
+from utils.flipbook import FRAME_BYTES, encode, flipbook
+
+
+@pytest.fixture(autouse=True)
+def style():
+    plots.use_style()
+    yield
+    assert not plt.get_fignums(), "a helper left a figure open: the cell shows it twice"
+
+
+def test_pictures_of_every_layout() -> None:
+    assert plots.to_array(torch.zeros(3, 4, 5)).shape == (4, 5, 3)
+    assert plots.to_array(torch.zeros(1, 4, 5)).shape == (4, 5)
+    with pytest.raises(ValueError, match="a picture is"):
+        plots.to_array(torch.zeros(2, 3, 4, 5))
+
+
+def test_grid_places_pictures_titles_and_kinds() -> None:
+    images = [torch.rand(3, 8, 8), torch.rand(8, 8)] * 3
+    fig = plots.image_grid(images, ["a", "b"], columns=2, kind=["photo", "signed"])
+    drawn = [ax for ax in fig.axes if ax.images]
+    assert len(drawn) == 6 and [ax.get_title() for ax in drawn[:2]] == ["a", "b"]
+    low, high = drawn[1].images[0].get_clim()
+    assert low == -high  # signed values are centred at zero
+    assert fig.get_figwidth() == plots.WIDTH
+    with pytest.raises(ValueError, match="kind must be"):
+        plots.image_grid(images, kind="rainbow")
+
+
+def test_type_is_legible_on_a_phone() -> None:
+    """350 of the figure's pixels at 96 per inch: text keeps at least 8 CSS pixels."""
+    points = min(plots.STYLE[key] for key in plots.STYLE if key.endswith("size"))
+    assert points * 96 / 72 * 350 / (plots.WIDTH * 96) >= 8
+
+
+def test_telling_channels_prefer_variety() -> None:
+    y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    maps = torch.stack([torch.ones(8, 8), x, 2 * x, y, -1.9 * x])
+    assert plots.telling_channels(maps, 2) == [2, 3]
+    assert set(plots.telling_channels(maps, 5)) == set(range(5))
+    fig = plots.feature_maps(maps, 2)
+    assert [ax.get_title() for ax in fig.axes] == ["channel 2", "channel 3"]
+    with pytest.raises(ValueError, match=r"\(C, h, w\)"):
+        plots.feature_maps(maps[None])
+
+
+def test_curves_band_spans_the_seeds() -> None:
+    fig, axes = plots.figure()
+    plots.curves(axes[0, 0], {"m": [[0, 1], [2, 3]]}, roles={"m": "truth"})
+    line, = axes[0, 0].lines
+    assert line.get_ydata().tolist() == [1, 2]
+    assert line.get_color() == plots.COLORS["truth"]
+    band = axes[0, 0].collections[0].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == (0, 3)
+
+
+def test_overlay_covers_the_picture() -> None:
+    fig, axes = plots.figure()
+    plots.overlay(axes[0, 0], torch.rand(3, 32, 48), torch.rand(4, 6))
+    photo, heat = axes[0, 0].images
+    assert photo.get_extent() == heat.get_extent()
+
+
+def test_every_chart_returns_a_figure() -> None:
+    truth = np.zeros((1, 16, 16))
+    truth[0, 8] = 1
+    curve = metrics.boundary_pr(truth, truth)
+    for fig in (plots.pr_curves({"a": curve}), plots.bars({"a": 1.0, "b": 2.0}),
+                plots.loss_curves({"a": np.linspace(1, 2, 30)}),
+                plots.histogram({"a": torch.randn(50), "b": torch.randn(50)})):
+        assert isinstance(fig, Figure)
+    pr = plots.pr_curves({"a": curve}).axes[0]
+    assert "a (1.00)" in [t.get_text() for t in pr.get_legend().get_texts()]
+
+
+def draw(value: float) -> Figure:
+    fig, axes = plots.figure(height=1.5)
+    axes[0, 0].plot([0, 1], [0, value])
+    return fig
+
+
+def book(**options):
+    given = {"label": "Slope", "alt": lambda v: f"A line of slope <{v}>"} | options
+    return flipbook(draw, [0.0, 0.5, 1.0], **given)
+
+
+def test_flipbook_html_stands_alone() -> None:
+    html = book(start=1, show="{:.1f}".format).html()
+    images = re.findall(r'<img alt="([^"]+)" data-value="([^"]+)"[^>]*?(hidden )?src="'
+                        r'data:image/webp;base64,([^"]+)"', html)
+    assert [i[0] for i in images] == [f"A line of slope &lt;{v}&gt;" for v in (0., .5, 1.)]
+    assert [bool(i[2]) for i in images] == [True, False, True]
+    for *_, data in images:
+        raw = base64.b64decode(data)
+        assert len(raw) <= FRAME_BYTES
+        Image.open(io.BytesIO(raw)).verify()
+    assert 'type="range"' in html and 'max="2"' in html and 'aria-valuetext="0.5"' in html
+    assert "http" not in html
+
+
+def test_flipbook_stores_no_widget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOK_STATIC", "1")
+    assert set(book()._repr_mimebundle_()) == {"text/plain", "text/html"}
+    monkeypatch.delenv("BOOK_STATIC")
+    bundle = book()._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_flipbook_widget_draws_on_demand() -> None:
+    drawn = []
+
+    def spy(value: float) -> Figure:
+        drawn.append(value)
+        return draw(value)
+
+    box = flipbook(spy, [0.0, 1.0], label="Slope", alt=lambda v: f"A line of slope {v}",
+                   start=1, live=[0.0, 0.25, 0.5, 1.0]).widget()
+    picture, slider, words = box.children
+    assert drawn == [1.0] and slider.value == 3
+    before = picture.value
+    slider.value = 1
+    assert drawn == [1.0, 0.25] and picture.value != before and "0.25" in words.value
+    slider.value = 3
+    assert drawn == [1.0, 0.25] and picture.value == before
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"start": 3}, "start must be"), ({"alt": lambda v: "short"}, "under 8 characters"),
+])
+def test_flipbook_refuses(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        book(**change)
+
+
+def test_flipbook_frame_count_and_budget() -> None:
+    with pytest.raises(ValueError, match="2 to 12 frames"):
+        flipbook(draw, [1.0], label="x", alt=lambda v: "long enough")
+    noise = Image.fromarray(np.random.default_rng(0).integers(
+        0, 255, (900, 900, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match="over the budget"):
+        encode(noise)

@@ -1,0 +1,152 @@
+"""Real photographs that come inside the dependencies, split into train and test.
+
+scikit-image, scikit-learn and matplotlib ship these files. A *photo* is a scene used
+as background and belongs to one split. A *texture* is a region of even material: none
+has two photographs, so train and test use two rectangles of one that do not touch.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.random import Generator, default_rng
+from PIL import Image
+
+SPLITS = ("train", "test")
+PHOTOS = {
+    "train": ("astronaut", "coffee", "motorcycle", "china", "coins", "retina"),
+    "test": ("hopper", "rocket", "flower", "camera", "moon"),
+}
+# material: (file, train rectangle, test rectangle, sizes of the detail), rectangles as
+# (top, bottom, left, right) in pixels. The last pair is the range of the length of the
+# short side, in units of the scene: it makes a brick or a hair a few pixels wide.
+TEXTURES = {
+    "brick": ("brick", (0, 512, 0, 250), (0, 512, 262, 512), (0.8, 1.3)),
+    "grass": ("grass", (0, 512, 0, 250), (0, 512, 262, 512), (1.4, 2.2)),
+    "gravel": ("gravel", (0, 512, 0, 250), (0, 512, 262, 512), (1.2, 2.0)),
+    "fur": ("chelsea", (0, 85, 60, 320), (135, 235, 40, 215), (1.0, 1.5)),
+    "tissue": ("ihc", (0, 200, 0, 250), (40, 260, 300, 450), (1.5, 2.2)),
+    "print": ("page", (42, 140, 0, 188), (42, 140, 196, 384), (0.8, 1.2)),
+}
+MATERIALS = tuple(TEXTURES)
+_ladder = lru_cache(maxsize=None)(np.geomspace)  # the same few ranges come again
+
+
+def one_of(what: str, value: str, known: tuple[str, ...]) -> int:
+    """The position of `value` in `known`; ValueError that lists them without it."""
+    if value not in known:
+        raise ValueError(f"{what} must be one of {known}, got {value!r}")
+    return known.index(value)
+
+
+def generator(n: int, split: str, size: int, seed: int, least: int) -> Generator:
+    """The random stream of a set and split; ValueError for numbers out of range."""
+    for what, value, low in (("n", n, 1), ("size", size, least), ("seed", seed, 0)):
+        if not isinstance(value, (int, np.integer)) or value < low:
+            raise ValueError(f"{what} must be an integer >= {low}, got {value!r}")
+    return default_rng([seed, one_of("split", split, SPLITS)])
+
+
+def names(split: str, kind: str = "all") -> tuple[str, ...]:
+    """A split's pictures: kind "photo", "texture" ("brick/train", ...) or "all"."""
+    one_of("split", split, SPLITS)
+    textures = tuple(f"{material}/{split}" for material in MATERIALS)
+    kinds = PHOTOS[split], textures, PHOTOS[split] + textures
+    return kinds[one_of("kind", kind, ("photo", "texture", "all"))]
+
+
+def _read(name: str) -> np.ndarray:
+    """The file as its package gives it, uint8 (H, W) or (H, W, 3)."""
+    from matplotlib.cbook import get_sample_data
+    from skimage import data, io
+    from sklearn.datasets import load_sample_image
+
+    if name in ("china", "flower"):
+        return load_sample_image(f"{name}.jpg")
+    if name == "hopper":
+        return io.imread(get_sample_data("grace_hopper.jpg", asfileobj=False))
+    if name == "motorcycle":
+        return data.stereo_motorcycle()[0]
+    if name == "retina":  # the eye is round: keep the square inside it
+        return data.retina()[260:1160, 260:1160]
+    return data.immunohistochemistry() if name == "ihc" else getattr(data, name)()
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """The array as contiguous float32 that cannot be written to."""
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    array.setflags(write=False)
+    return array
+
+
+@lru_cache(maxsize=None)
+def photo(name: str) -> np.ndarray:
+    """A picture by name: float32 (H, W, 3) in 0..1, read-only; grey ones repeated."""
+    if name not in (known := names("train") + names("test")):
+        raise ValueError(f"unknown picture {name!r}; known: {', '.join(known)}")
+    material, _, split = name.partition("/")
+    if split:
+        file, *rectangles, _ = TEXTURES[material]
+        top, bottom, left, right = rectangles[SPLITS.index(split)]
+        pixels = _read(file).astype(np.float32)[top:bottom, left:right]
+        low, high = np.percentile(pixels, (1, 99))  # some files are dim
+        pixels = np.clip(0.1 + 0.85 * (pixels - low) / (high - low), 0, 1)
+    else:
+        pixels = _read(name).astype(np.float32) / 255
+    return frozen(pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1))
+
+
+@lru_cache(maxsize=512)
+def scaled(name: str, short: int) -> np.ndarray:
+    """The picture with its short side resized to `short` pixels (antialiased)."""
+    image = photo(name)
+    factor = short / min(image.shape[:2])
+    height, width = (max(short, round(side * factor)) for side in image.shape[:2])
+    pixels = Image.fromarray(np.round(255 * image).astype(np.uint8))
+    return frozen(np.asarray(pixels.resize((width, height))) / 255)
+
+
+def piece(rng: Generator, name: str, size: int, low: float, high: float,
+          jitter: float | None = None) -> np.ndarray:
+    """A random (size, size, 3) view of one picture, turned and mirrored at random.
+
+    The picture's short side first gets one of four lengths from `low` to `high`
+    pixels; as these are kept, a crop is a slice. Quarter turns keep pixels real.
+    `jitter` is the strength of a random change of brightness and hue (no clipping).
+    """
+    image = scaled(name, max(size, round(_ladder(low, high, 4)[rng.integers(4)])))
+    top, left = (rng.integers(side - size + 1) for side in image.shape[:2])
+    view = image[top : top + size, left : left + size]
+    turn = rng.integers(8)
+    view = view[:: 1 - 2 * (turn & 1), :: 1 - (turn & 2)]
+    view = view.transpose(1, 0, 2) if turn & 4 else view
+    if jitter is None:
+        return view
+    brightness, hue = rng.uniform(-1, 0.6), rng.uniform(-0.7, 0.7, 3)
+    return view * ((1 + jitter * brightness) * (1 + jitter * hue)).astype(np.float32)
+
+
+def crop(rng: Generator, split: str, size: int, *, name: str | None = None,
+         min_scale: float = 0.4, jitter: float = 0.0) -> np.ndarray:
+    """A random (size, size, 3) float32 piece of a random photograph of the split.
+
+    `min_scale`: least share of the picture's short side that the piece covers;
+    `jitter`: strength of changes of colour, 0 to 1; `name`: one picture of the split.
+    """
+    if not 0 < min_scale <= 1 or not 0 <= jitter <= 1:
+        raise ValueError("need 0 < min_scale <= 1 and 0 <= jitter <= 1")
+    known = names(split)
+    name = name or PHOTOS[split][rng.integers(len(PHOTOS[split]))]
+    if name not in known:
+        raise ValueError(f"{name!r} is not a {split} picture; those are {known}")
+    return piece(rng, name, size, size, size / min_scale, jitter or None).clip(0, 1)
+
+
+def texture(rng: Generator, split: str, material: str, size: int, *,
+            scene: int | None = None, jitter: float = 0.35) -> np.ndarray:
+    """A random (size, size, 3) float32 piece of a material, one of MATERIALS.
+
+    Detail grows with `scene`, the width of the picture it goes into, else `size`.
+    """
+    one_of("material", material, MATERIALS)
+    low, high = (side * (scene or size) for side in TEXTURES[material][3])
+    return piece(rng, f"{material}/{split}", size, low, high, jitter).clip(0, 1)
