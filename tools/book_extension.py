@@ -1,13 +1,78 @@
-"""Sphinx extension of the book: nothing from another host, nothing a reader trips over.
+"""Sphinx extension of the book: the map of chapters, and nothing from another host.
 
 Jupyter Book always loads `sphinx-thebe`, whose pages carry the address of a script on
 another host. The book does not run code in the page, so those parts are dropped.
 """
 
+import base64
+import io
 from typing import Any
 
 from docutils import nodes
+from docutils.statemachine import StringList
+from PIL import Image
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from utils import chapters, evidence
+
+THUMBNAIL = 240  # pixels
+
+
+def thumbnail(chapter: chapters.Chapter) -> str:
+    """Markdown of the top left of the figure that the notebook's metadata names."""
+    notebook = chapter.notebook
+    name = notebook.metadata["book"]["thumbnail"]
+    for cell in notebook.cells:
+        about = cell.metadata.get("mystnb", {})
+        if about.get("figure", {}).get("name") != name:
+            continue
+        png = next(o["data"]["image/png"] for o in cell.outputs if "data" in o)
+        picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+        side = min(picture.size)
+        picture = picture.crop((0, 0, side, side)).resize((THUMBNAIL, THUMBNAIL))
+        buffer = io.BytesIO()
+        picture.quantize(128).save(buffer, format="png", optimize=True)
+        data = base64.b64encode(buffer.getvalue()).decode()
+        alt = " ".join(about["image"]["alt"].split()).replace("]", "")
+        return f"![{alt}](data:image/png;base64,{data})"
+    raise ValueError(f"{chapter.path}: no figure is named {name!r} (book.thumbnail)")
+
+
+def measured(slug: str) -> str:
+    """Markdown of a chapter's stored effects, one line for each data source."""
+    stored = evidence.load(slug)
+    if stored is None:
+        return "not yet"
+    lines = [f"{stored['metric']}, {stored['method_name']} against "
+             f"{stored['baseline_name']}:"]
+    for source in evidence.sources(stored):
+        s = evidence.summarise(stored, source)
+        lines.append(f"{s.difference:+.3f} ({s.low:+.3f} to {s.high:+.3f}) on {source}")
+    return "<br>".join(lines)
+
+
+class ChapterMap(SphinxDirective):
+    """`{chapter-map}`: all chapters with picture, claim, measured effect and seconds."""
+
+    def run(self) -> list[nodes.Node]:
+        runs = chapters.last_runs()
+        lines = ["```{list-table}", ":header-rows: 1", ":class: chapter-map", "",
+                 "* - See", "  - Chapter", "  - Measured here", "  - Seconds"]
+        for slug, chapter in chapters.find().items():
+            self.env.note_dependency(str(chapter.path))
+            self.env.note_dependency(str(evidence.path(slug)))
+            claim = chapter.notebook.metadata["book"]["claim"]
+            seconds = f"{runs[slug]['seconds']:.0f}" if slug in runs else "-"
+            lines += [
+                f"* - {thumbnail(chapter)}",
+                f"  - [{chapter.title}]({chapter.part}/{slug}.ipynb)<br>{claim}",
+                f"  - {measured(slug)}", f"  - {seconds}",
+            ]
+        box = nodes.container()
+        self.state.nested_parse(StringList([*lines, "```"], self.get_source_info()[0]),
+                                0, box)
+        return box.children
 
 
 def drop_thebe_settings(app: Sphinx, doctree: nodes.document, page: str) -> None:
@@ -40,6 +105,7 @@ def finish_page(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension; it keeps no state, so reading may run in parallel."""
+    app.add_directive("chapter-map", ChapterMap)
     app.connect("doctree-resolved", drop_thebe_settings, priority=900)
     app.connect("html-page-context", finish_page, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from utils import chapters, plots, runtime
 
-MIME = "application/vnd.book.evidence+json"
+KEY = "book_evidence"  # where a record travels: in the metadata of its output
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Record:
             if not math.isfinite(value):
                 raise ValueError(f"a record needs finite numbers: {self}")
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
         rows = {self.method_name: self.method, self.baseline_name: self.baseline}
         rows |= dict(self.more)
         cells = "".join(
@@ -61,8 +61,8 @@ class Record:
         html = (f"<table class='record'><caption>{escape(self.metric)}, this run "
                 f"({self.better} is better)</caption><tbody>{cells}</tbody></table>")
         plain = ", ".join(f"{name} {value:.3f}" for name, value in rows.items())
-        return {"text/html": html, "text/plain": f"{self.metric}: {plain}",
-                MIME: asdict(self)}
+        return ({"text/html": html, "text/plain": f"{self.metric}: {plain}"},
+                {KEY: asdict(self)})
 
 
 def path(slug: str) -> Path:
@@ -268,9 +268,9 @@ def overview() -> Table:
 def read_record(notebook: Any) -> dict[str, Any]:
     """The one record in an executed notebook's outputs."""
     found = [
-        output["data"][MIME]
+        output["metadata"][KEY]
         for cell in notebook.cells for output in cell.get("outputs", [])
-        if MIME in output.get("data", {})
+        if KEY in output.get("metadata", {})
     ]
     if len(found) != 1:
         raise ValueError(f"expected one evidence record, found {len(found)}: the cell "

@@ -41,12 +41,15 @@ def _pixels(figure: Figure) -> Image.Image:
 
 
 def encode(picture: Image.Image, budget: int = FRAME_BYTES) -> bytes:
-    """WebP bytes within `budget`, at the best quality that fits."""
-    for quality in (90, 80, 70, 60, 50, 40, 30, 20):
-        buffer = io.BytesIO()
-        picture.save(buffer, format="webp", quality=quality, method=4)
-        if buffer.tell() <= budget:
-            return buffer.getvalue()
+    """WebP bytes within `budget`: the best quality that fits, then a smaller picture."""
+    for scale in (1.0, 0.8, 0.6):
+        size = tuple(round(scale * side) for side in picture.size)
+        small = picture if scale == 1 else picture.resize(size, Image.Resampling.LANCZOS)
+        for quality in (90, 80, 70, 60, 50, 40, 30):
+            buffer = io.BytesIO()
+            small.save(buffer, format="webp", quality=quality, method=4)
+            if buffer.tell() <= budget:
+                return buffer.getvalue()
     raise ValueError(
         f"a frame needs {buffer.tell()} bytes at the lowest quality, over the budget of "
         f"{budget}: draw fewer or smaller panels"

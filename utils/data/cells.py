@@ -9,49 +9,31 @@ from scipy.ndimage import gaussian_filter
 
 from . import photos
 
-_SMALLEST = 30  # a cell of which fewer pixels are visible is left out
-_GROUND, _CELL, _LINE = 0.40, (0.10, 0.25), -0.20  # brightness of the three parts
-
 
 @dataclass(frozen=True)
-class Cells:
-    """N pictures of cells, as CPU tensors.
+class Cells(photos.Pictures):
+    """N pictures of S x S pixels, as CPU tensors."""
+    image: torch.Tensor  # (N, 1, S, S) float32 in 0..1
+    mask: torch.Tensor  # (N, S, S) int64, 1 inside a cell, 0 around it and in gaps
+    instances: torch.Tensor  # (N, S, S) int64, 0 or 1.. for each cell
 
-    image (N, 1, S, S) float32 in 0..1; mask (N, S, S) int64, 1 inside a cell, 0 in
-    the background and in the gaps; instances (N, S, S) int64, 0 or 1.. per cell.
+
+def _layout(rng: Generator, radii: np.ndarray, size: int, gap: float) -> tuple:
+    """Instances (S, S) and whether a pixel lies in a gap between two discs (S, S).
+
+    Of eight places a disc takes the roomiest. A pixel is in the disc that it is deepest
+    in; it is gap within `gap` / 2 of the line where two discs are equally deep.
     """
-
-    image: torch.Tensor
-    mask: torch.Tensor
-    instances: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-
-def _discs(rng: Generator, count: int, radius: tuple[float, float],
-           size: int) -> np.ndarray:
-    """Discs (count, 3) as x, y, radius: of eight places the one with most room."""
-    discs = np.empty((count, 3))
-    discs[:, 2] = rng.uniform(*radius, count)
-    for i in range(count):
+    discs = np.empty((len(radii), 2))
+    for i in range(len(radii)):
         places = rng.uniform(0, size, (8, 2))
-        gaps = np.hypot(*(places[:, None] - discs[None, :i, :2]).transpose(2, 0, 1))
-        room = (gaps / (discs[:i, 2] + discs[i, 2])).min(axis=1, initial=np.inf)
-        discs[i, :2] = places[room.argmax()]
-    return discs
-
-
-def _labels(discs: np.ndarray, size: int, gap: float) -> tuple[np.ndarray, np.ndarray]:
-    """Instances (S, S) and whether a pixel lies in a gap between cells (S, S).
-
-    A pixel belongs to the disc (row of x, y, radius) that it is deepest in. It is gap
-    when nearer than `gap` / 2 to the line where the two deepest are equally deep.
-    """
+        gaps = np.hypot(*(places[:, None] - discs[None, :i]).transpose(2, 0, 1))
+        room = (gaps / (radii[:i] + radii[i])).min(axis=1, initial=np.inf)
+        discs[i] = places[room.argmax()]
     grid = np.arange(size) + 0.5
-    away = np.stack(np.meshgrid(grid, grid))[:, None] - discs.T[:2, :, None, None]
+    away = np.stack(np.meshgrid(grid, grid))[:, None] - discs.T[:, :, None, None]
     length = np.hypot(*away)  # (discs, S, S)
-    depth = length - discs[:, 2, None, None]  # negative inside
+    depth = length - radii[:, None, None]  # negative inside
     order = np.argpartition(depth, 1, axis=0)[:2]
     near, second = np.take_along_axis(depth, order, axis=0)
     unit = away / np.maximum(length, 1e-6)
@@ -59,7 +41,7 @@ def _labels(discs: np.ndarray, size: int, gap: float) -> tuple[np.ndarray, np.nd
     to_line = (second - near) / np.maximum(np.hypot(*slope), 1e-6)
     between = (near < 0) & (to_line < gap / 2)
     instances = np.where((near < 0) & ~between, order[0] + 1, 0)
-    kept = np.bincount(instances.ravel()) >= _SMALLEST
+    kept = np.bincount(instances.ravel()) >= 30  # others hardly show
     kept[0] = False
     return np.where(kept, kept.cumsum(), 0)[instances], between
 
@@ -82,14 +64,14 @@ def cells(n: int, split: str = "train", size: int = 64, seed: int = 0, *,
     image = np.empty((n, 1, size, size), np.float32)
     instances = np.empty((n, size, size), np.int64)
     for i in range(n):
-        discs = _discs(rng, rng.integers(count[0], count[1] + 1), radius, size)
-        instances[i], between = _labels(discs, size, gap)
+        radii = rng.uniform(*radius, rng.integers(count[0], count[1] + 1))
+        instances[i], between = _layout(rng, radii, size, gap)
         tissue = photos.texture(rng, split, "tissue", size, jitter=0).mean(2)
         smooth = gaussian_filter(tissue, 1.5)
-        light = np.append(0, rng.uniform(*_CELL, instances[i].max()))[instances[i]]
-        light = light + _LINE * (between & (instances[i] == 0))
         smooth = 0.06 * (smooth - smooth.mean()) / smooth.std()
-        image[i, 0] = gaussian_filter(_GROUND + light + smooth, 0.7)
+        cell = np.append(0, rng.uniform(0.10, 0.25, instances[i].max()))[instances[i]]
+        line = -0.20 * (between & (instances[i] == 0))
+        image[i, 0] = gaussian_filter(0.40 + (cell + line) + smooth, 0.7)
     image += noise * rng.standard_normal(image.shape, np.float32)
     mask = (instances > 0).astype(np.int64)
     return Cells(*map(torch.from_numpy, (image.clip(0, 1), mask, instances)))

@@ -12,32 +12,22 @@ from . import photos
 from .scenes import tight
 
 GLYPH, _HALF = 16, 8  # sides of the squares of a digit and of a fragment, in pixels
-_STROKE = 0.4  # coverage from which a pixel counts as the digit's
 
 
 @dataclass(frozen=True)
-class Digits:
-    """N pictures of one digit each, as CPU tensors.
-
-    image (N, 3, S, S) float32 in 0..1; label (N,) int64, 0..9; box (N, 4) float32, x1 y1
-    x2 y2 about the digit's pixels, x2 and y2 exclusive; mask (N, S, S) int64, 1 on them.
-    """
-
-    image: torch.Tensor
-    label: torch.Tensor
-    box: torch.Tensor
-    mask: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.image)
+class Digits(photos.Pictures):
+    """N pictures of S x S pixels with one digit each, as CPU tensors."""
+    image: torch.Tensor  # (N, 3, S, S) float32 in 0..1
+    label: torch.Tensor  # (N,) int64, 0..9
+    box: torch.Tensor  # (N, 4) float32, see `scenes.tight`
+    mask: torch.Tensor  # (N, S, S) int64, 1 on the digit's pixels
 
 
 @lru_cache(maxsize=None)
 def glyphs(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Bare digits of a split: (M, 16, 16) float32 in 0..1 and labels (M,) int64.
+    """Digits (M, 16, 16) float32 in 0..1 and labels (M,) int64, both read-only.
 
-    scikit-learn's 8x8 digits, enlarged with cubic splines: the first 1,200 for
-    training, the other 597 for testing. Both arrays are read-only.
+    scikit-learn's 8x8 digits enlarged with cubic splines, 1,200 to train, 597 to test.
     """
     from sklearn.datasets import load_digits
 
@@ -46,13 +36,14 @@ def glyphs(split: str) -> tuple[np.ndarray, np.ndarray]:
     digits = load_digits()
     large = zoom(digits.images[part] / 16, (1, 2, 2), mode="nearest", grid_mode=True)
     labels = digits.target[part].astype(np.int64)
+    images = np.clip(large, 0, 1).astype(np.float32)
+    images.setflags(write=False)
     labels.setflags(write=False)
-    return photos.frozen(np.clip(large, 0, 1)), labels
+    return images, labels
 
 
-def _stamp(rng: Generator, canvas: np.ndarray,
-           glyph: np.ndarray) -> tuple[slice, slice]:
-    """Paint a glyph in one colour at a random place; returns its window."""
+def _stamp(rng: Generator, canvas: np.ndarray, glyph: np.ndarray) -> tuple:
+    """Paint a glyph in one colour at a random place; returns the window."""
     top, left = rng.integers(len(canvas) - len(glyph) + 1, size=2)
     window = np.s_[top : top + len(glyph), left : left + len(glyph)]
     below = canvas[window]
@@ -85,8 +76,8 @@ def digits(n: int, split: str = "train", size: int = 28, seed: int = 0, *,
             top, left = rng.integers(_HALF + 1, size=2)
             _stamp(rng, picture, images[other][top : top + _HALF, left : left + _HALF])
         window = _stamp(rng, picture, images[chosen[i]])
-        mask[i][window] = images[chosen[i]] >= _STROKE
+        mask[i][window] = images[chosen[i]] >= 0.4
     canvas += noise * rng.standard_normal(canvas.shape, np.float32)
     image = np.ascontiguousarray(canvas.clip(0, 1).transpose(0, 3, 1, 2))
-    boxes = np.concatenate([tight(one) for one in mask])
-    return Digits(*map(torch.from_numpy, (image, labels[chosen], boxes, mask)))
+    box = np.concatenate([tight(digit) for digit in mask])
+    return Digits(*map(torch.from_numpy, (image, labels[chosen], box, mask)))

@@ -31,6 +31,12 @@ MATERIALS = tuple(TEXTURES)
 _ladder = lru_cache(maxsize=None)(np.geomspace)  # the same few ranges come again
 
 
+class Pictures:
+    """A generated set: as long as it has pictures."""
+    def __len__(self) -> int:
+        return len(self.image)
+
+
 def one_of(what: str, value: str, known: tuple[str, ...]) -> int:
     """The position of `value` in `known`; ValueError that lists them without it."""
     if value not in known:
@@ -68,14 +74,7 @@ def _read(name: str) -> np.ndarray:
         return data.stereo_motorcycle()[0]
     if name == "retina":  # the eye is round: keep the square inside it
         return data.retina()[260:1160, 260:1160]
-    return data.immunohistochemistry() if name == "ihc" else getattr(data, name)()
-
-
-def frozen(array: np.ndarray) -> np.ndarray:
-    """The array as contiguous float32 that cannot be written to."""
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    array.setflags(write=False)
-    return array
+    return getattr(data, "immunohistochemistry" if name == "ihc" else name)()
 
 
 @lru_cache(maxsize=None)
@@ -92,7 +91,9 @@ def photo(name: str) -> np.ndarray:
         pixels = np.clip(0.1 + 0.85 * (pixels - low) / (high - low), 0, 1)
     else:
         pixels = _read(name).astype(np.float32) / 255
-    return frozen(pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1))
+    pixels = (np.atleast_3d(pixels) * np.ones(3)).astype(np.float32)
+    pixels.setflags(write=False)  # it is cached
+    return pixels
 
 
 @lru_cache(maxsize=512)
@@ -102,16 +103,15 @@ def scaled(name: str, short: int) -> np.ndarray:
     factor = short / min(image.shape[:2])
     height, width = (max(short, round(side * factor)) for side in image.shape[:2])
     pixels = Image.fromarray(np.round(255 * image).astype(np.uint8))
-    return frozen(np.asarray(pixels.resize((width, height))) / 255)
+    return (np.asarray(pixels.resize((width, height))) / 255).astype(np.float32)
 
 
 def piece(rng: Generator, name: str, size: int, low: float, high: float,
           jitter: float | None = None) -> np.ndarray:
-    """A random (size, size, 3) view of one picture, turned and mirrored at random.
+    """A random (size, size, 3) piece of a picture, mirrored or turned by 90 degrees.
 
-    The picture's short side first gets one of four lengths from `low` to `high`
-    pixels; as these are kept, a crop is a slice. Quarter turns keep pixels real.
-    `jitter` is the strength of a random change of brightness and hue (no clipping).
+    The short side has one of four lengths from `low` to `high` pixels, which are kept,
+    so that a crop is a slice. `jitter` changes brightness and hue, without clipping.
     """
     image = scaled(name, max(size, round(_ladder(low, high, 4)[rng.integers(4)])))
     top, left = (rng.integers(side - size + 1) for side in image.shape[:2])
@@ -120,7 +120,7 @@ def piece(rng: Generator, name: str, size: int, low: float, high: float,
     view = view[:: 1 - 2 * (turn & 1), :: 1 - (turn & 2)]
     view = view.transpose(1, 0, 2) if turn & 4 else view
     if jitter is None:
-        return view
+        return view.copy()
     brightness, hue = rng.uniform(-1, 0.6), rng.uniform(-0.7, 0.7, 3)
     return view * ((1 + jitter * brightness) * (1 + jitter * hue)).astype(np.float32)
 
@@ -143,10 +143,7 @@ def crop(rng: Generator, split: str, size: int, *, name: str | None = None,
 
 def texture(rng: Generator, split: str, material: str, size: int, *,
             scene: int | None = None, jitter: float = 0.35) -> np.ndarray:
-    """A random (size, size, 3) float32 piece of a material, one of MATERIALS.
-
-    Detail grows with `scene`, the width of the picture it goes into, else `size`.
-    """
+    """A random (size, size, 3) float32 piece of a material, for a `scene` this wide."""
     one_of("material", material, MATERIALS)
     low, high = (side * (scene or size) for side in TEXTURES[material][3])
     return piece(rng, f"{material}/{split}", size, low, high, jitter).clip(0, 1)

@@ -1,0 +1,244 @@
+"""The notebooks: contract, stored evidence, and the code that the reader sees."""
+
+import ast
+import json
+import math
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from scipy import stats
+
+from utils import chapters, evidence, metrics
+
+SLUGS = list(chapters.find())
+SECTIONS = [
+    "The problem", "The idea", "The data", "The model", "Training",
+    "What the network sees", "Does the claim hold?", "Try it", "Reduced here",
+    "Where it leads", "Exercises", "References",
+]
+
+
+def cells(slug: str, kind: str) -> list:
+    return [c for c in chapters.get(slug).notebook.cells if c.cell_type == kind]
+
+
+def lines(cell) -> list[str]:
+    return [line for line in cell.source.splitlines()
+            if line.strip() and not line.strip().startswith("#")]
+
+
+def html_of(cell) -> str:
+    return "".join(o.get("data", {}).get("text/html", "") for o in cell.outputs)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_sections_and_tags(slug: str) -> None:
+    text = "\n".join(c.source for c in cells(slug, "markdown"))
+    assert re.findall(r"^## (.+?)\s*$", text, re.M) == SECTIONS
+    tags = {t for c in cells(slug, "code") for t in c.metadata.get("tags", [])}
+    assert {"setup", "parameters", "model", "claim"} <= tags
+    assert len(re.findall(r"\{exercise\}", text)) >= 3
+    assert len(re.findall(r"\{solution(-start)?\}", text)) >= 3
+    space: dict = {}
+    exec(chapters.code(slug, "parameters"), space)
+    assert {"seed", "steps", "width", "source"} <= set(space)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_code_is_short_and_prose_outweighs_it(slug: str) -> None:
+    sizes = [len(lines(c)) for c in cells(slug, "code")]
+    assert statistics.median(sizes) <= 8 and max(sizes) <= 30
+    for cell in cells(slug, "code"):
+        assert all(len(line) <= 88 for line in cell.source.splitlines()), cell.source
+    words = sum(len(re.findall(r"\w+", c.source)) for c in cells(slug, "markdown"))
+    assert words >= 6 * sum(sizes)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_outputs_are_one_clean_run(slug: str) -> None:
+    code = cells(slug, "code")
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    assert not [o for c in code for o in c.outputs if o.output_type == "error"]
+    assert "widgets" not in chapters.get(slug).notebook.metadata
+    assert chapters.get(slug).path.stat().st_size < 1.5e6
+    run = chapters.last_runs()[slug]
+    assert run["seconds"] <= 60 and run["peak_mb"] < 2000
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_every_figure_is_captioned_and_described(slug: str) -> None:
+    figures = 0
+    for cell in cells(slug, "code"):
+        pictures = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+        if pictures:
+            about = cell.metadata["mystnb"]
+            assert len(pictures) == 1 and about["figure"]["caption"].strip()
+            assert about["figure"]["name"].startswith(slug)
+            assert len(about["image"]["alt"]) >= 20
+            figures += 1
+    assert figures >= 6
+    controls = [c for c in cells(slug, "code") if 'type="range"' in html_of(c)]
+    assert len(controls) == 1
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_nothing_unconfirmed_or_local_is_printed(slug: str) -> None:
+    text = chapters.get(slug).path.read_text(encoding="utf8")
+    assert not re.search(r"\[memory\]|TODO|FIXME|lorem ipsum", text)
+    assert not re.search(r'"[^"]*(?:/home/|/root/|/work/|C:\\\\Users)', text)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_no_chapter_defines_what_utils_has(slug: str) -> None:
+    package = Path(evidence.__file__).parent
+    shared = {
+        node.name for file in package.rglob("*.py")
+        for node in ast.parse(file.read_text(encoding="utf8")).body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
+    tree = ast.parse("\n".join(c.source for c in cells(slug, "code")))
+    own = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+    assert not shared & set(own)
+    assert len(own) == len(set(own)), "a name is defined twice"
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_evidence_was_measured_with_this_code(slug: str) -> None:
+    stored = evidence.load(slug)
+    assert stored, f"no evidence: make evidence CHAPTER={slug}"
+    now = chapters.code_hash(slug)
+    stale = {(r["source"], r["seed"]) for r in stored["rows"] if r["code"] != now}
+    assert not stale, f"measured with other code: make evidence CHAPTER={slug}"
+    generated = evidence.default_source(slug)
+    for source in evidence.sources(stored):
+        seeds = [r["seed"] for r in stored["rows"] if r["source"] == source]
+        assert seeds == list(range(len(seeds)))
+        assert len(seeds) >= (5 if source == generated else 3)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_summary_recomputed_from_its_rows(slug: str) -> None:
+    stored = evidence.load(slug)
+    for source in evidence.sources(stored):
+        rows = [r for r in stored["rows"] if r["source"] == source]
+        summary = evidence.summarise(stored, source)
+        ours = [r["method"] - r["baseline"] for r in rows]
+        low, high = stats.t.interval(0.95, len(rows) - 1, statistics.mean(ours),
+                                     statistics.stdev(ours) / math.sqrt(len(rows)))
+        assert summary.difference == pytest.approx(statistics.mean(ours))
+        assert (summary.low, summary.high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_paper_scale_stays_off_the_memory(slug: str) -> None:
+    model = chapters.namespace(slug)["paper_scale"]()
+    model = model if isinstance(model, torch.nn.Module) else next(iter(model.values()))
+    assert all(p.is_meta for p in model.parameters())
+    assert metrics.parameters(model) > 1e6
+
+
+def test_measured_cells_end_at_the_claim_and_skip_figures() -> None:
+    for slug in SLUGS:
+        measured = chapters.measured_cells(chapters.get(slug).notebook)
+        assert chapters.has_tag(measured[-1], "claim")
+        assert not any(c.metadata.get("mystnb", {}).get("figure") for c in measured)
+
+
+def sample(source: str) -> nbformat.NotebookNode:
+    claim = nbformat.v4.new_code_cell(source, metadata={"tags": ["claim"]})
+    after = nbformat.v4.new_code_cell("anything = 1")
+    figure = nbformat.v4.new_code_cell(
+        "draw()", metadata={"mystnb": {"figure": {"caption": "x"}}})
+    return nbformat.v4.new_notebook(cells=[figure, claim, after])
+
+
+def test_hash_ignores_comments_and_sees_code(tmp_path: Path, monkeypatch) -> None:
+    def hashed(source: str) -> str:
+        path = tmp_path / "x.ipynb"
+        nbformat.write(sample(source), path)
+        monkeypatch.setattr(chapters, "get", lambda slug: chapters.Chapter(slug, "", path))
+        return chapters.code_hash("x")
+
+    assert hashed("a = 1\nb = a + 2") == hashed("a = 1  # one\n\nb = (a\n     + 2)")
+    assert hashed("a = 1") != hashed("a = 2")
+
+
+def test_unknown_chapter_lists_the_known(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(ValueError, match=", ".join(SLUGS[:1])):
+        chapters.get("nope")
+    assert chapters.main(["run", "nope"]) == 2
+    assert evidence.main(["nope"]) == 2
+    assert capsys.readouterr().err.count(SLUGS[0]) == 2
+    assert evidence.main([SLUGS[0], "--seeds", "1"]) == 2
+
+
+def test_failed_run_leaves_the_notebook(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "x.ipynb"
+    nbformat.write(sample("1 / 0"), path)
+    before = path.read_bytes()
+    chapter = chapters.Chapter("x", "", path)
+    monkeypatch.setattr(chapters, "get", lambda slug: chapter)
+    assert chapters.main(["run", "x"]) == 1
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_write_leaves_nothing_half_written(tmp_path: Path) -> None:
+    target = tmp_path / "file.json"
+    chapters.write_atomically(target, "old")
+    with pytest.raises(TypeError):
+        chapters.write_atomically(target, 3)
+    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+ROWS = [{"seed": s, "source": "made", "baseline": b, "method": m, "more": {"third": t}}
+        for s, (b, m, t) in enumerate([(1.0, 1.5, 0.0), (2.0, 2.7, 1.0), (3.0, 3.3, 2.0)])]
+STORED = {"chapter": "x", "metric": "F", "better": "higher", "method_name": "new",
+          "baseline_name": "old", "rows": ROWS}
+
+
+def test_summary_by_hand() -> None:
+    """Differences .5, .7, .3: mean .5, s = .2, t(.975, 2) = 4.3027, half width .4968."""
+    summary = evidence.summarise(STORED, "made")
+    assert summary.difference == pytest.approx(0.5)
+    assert summary.low == pytest.approx(0.5 - 0.4968, abs=1e-4)
+    assert summary.verdict == "better"
+    lower = evidence.summarise(STORED | {"better": "lower"}, "made")
+    assert lower.verdict == "worse" and lower.gain[0] == pytest.approx(-0.5)
+    other = evidence.summarise(STORED, "made", "new", "third")
+    assert other.difference == pytest.approx(1.5)
+    with pytest.raises(ValueError, match="no arm"):
+        evidence.summarise(STORED, "made", "nothing")
+    with pytest.raises(ValueError, match="no rows"):
+        evidence.summarise(STORED, "elsewhere")
+
+
+def test_record_refuses_what_is_no_result() -> None:
+    good = {"metric": "F", "better": "higher", "baseline": 1.0, "method": 2.0,
+            "baseline_name": "a", "method_name": "b"}
+    data, metadata = evidence.Record(**good)._repr_mimebundle_()
+    assert "2.000" in data["text/html"]
+    assert json.loads(json.dumps(metadata))[evidence.KEY]["method"] == 2.0
+    with pytest.raises(ValueError, match="finite"):
+        evidence.Record(**good | {"method": math.nan})
+    with pytest.raises(ValueError, match="higher"):
+        evidence.Record(**good | {"better": "more"})
+
+
+def test_record_is_read_back_from_outputs() -> None:
+    notebook = sample("x")
+    with pytest.raises(ValueError, match="found 0"):
+        evidence.read_record(notebook)
+    notebook.cells[1].outputs = [nbformat.v4.new_output(
+        "execute_result", {}, metadata={evidence.KEY: {"method": 1}})]
+    assert evidence.read_record(notebook) == {"method": 1}
+
+
+def test_forest_draws_every_stored_claim() -> None:
+    count = sum(len(evidence.sources(evidence.load(slug))) for slug in SLUGS)
+    ax = evidence.forest().axes[0]
+    assert len(ax.get_yticks()) == count
+    assert len(evidence.overview().rows) == count
