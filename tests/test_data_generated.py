@@ -255,7 +255,7 @@ def test_class_by_decides_what_tells_the_class(class_by):
 
 def test_texture_statistics_follow_the_class():
     """Print is the brightest material, so its class shows; shapes mix materials."""
-    made = data.scenes(200, objects=(1, 1), class_by="texture", scale=(0.5, 0.6))
+    made = data.scenes(100, objects=(1, 1), class_by="texture", scale=(0.5, 0.6))
     kinds = torch.cat(made.box_classes)
     means = torch.stack([
         made.image[i].mean(0)[made.instances[i] > 0].mean() for i in range(len(made))
@@ -327,10 +327,10 @@ def test_scenes_refuse_bad_options(options, message):
 
 
 def test_speed_of_scenes():
-    data.scenes(100)  # pictures are read and scaled on first use
+    data.scenes(50)  # pictures are read and scaled on first use
     start = time.process_time()
-    data.scenes(300)
-    rate = 300 / (time.process_time() - start)
+    data.scenes(100)
+    rate = 100 / (time.process_time() - start)
     if rate < 500:
         warnings.warn(f"only {rate:.0f} scenes of 64x64 a second", stacklevel=1)
     assert rate > 50

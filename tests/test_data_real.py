@@ -62,24 +62,30 @@ def write_bsds(folder: Path, shape=(20, 30), annotators=3) -> Path:
     return place
 
 
+@functools.cache
+def stack(low, high, pages) -> bytes:
+    page = np.full((512, 512), low, np.uint8)
+    page[100:200] = high
+    images, stream = [Image.fromarray(page) for _ in range(pages)], io.BytesIO()
+    images[0].save(stream, "tiff", save_all=True, append_images=images[1:],
+                   compression="tiff_deflate")  # fmt: skip
+    return stream.getvalue()
+
+
 def write_isbi(folder: Path, pages=30, labels=(0, 255)) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, low in (("train-volume.tif", 0), ("train-labels.tif", labels[0])):
-        page = np.full((512, 512), low, np.uint8)
-        page[100:200] = labels[1]
-        images = [Image.fromarray(page) for _ in range(pages)]
-        images[0].save(folder / name, save_all=True, append_images=images[1:],
-                       compression="tiff_deflate")  # fmt: skip
+    (folder / "train-volume.tif").write_bytes(stack(0, labels[1], pages))
+    (folder / "train-labels.tif").write_bytes(stack(*labels, pages))
 
 
 # --- the pieces --------------------------------------------------------------
 
 
 @needs_pieces
-@pytest.mark.parametrize(("split", "count"), [("train", 150), ("test", 100)])
-def test_bsds500_piece(split, count):
-    images = data.load("bsds500", split, PIECES)
-    assert len(images) == count
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_bsds500_piece(split):
+    images = data.load("bsds500", split, PIECES, limit=15)
+    assert len(images) == 15
     assert [i.name for i in images] == sorted(i.name for i in images)
     for item in images:
         size = tuple(item.image.shape)
@@ -171,6 +177,25 @@ def test_unknown_set_and_bad_arguments(tmp_path):
             call("train", tmp_path, 0)
 
 
+def test_helpers_pair_pictures_and_read_classes_as_stored(tmp_path):
+    for name in ("b", "a"):
+        Image.new("RGB", (6, 4), "red").save(tmp_path / f"{name}.jpg")
+    classes = Image.new("P", (6, 4), 7)
+    classes.putpalette([90, 80, 70] * 256)
+    classes.save(tmp_path / "a_truth.png")
+    found = real.pairs("cifar10", tmp_path, tmp_path, "_truth.png")
+    assert [file.name for file, _ in found] == ["a.jpg", "a_truth.png", "b.jpg"]
+    image, truth = found[0]
+    assert real.pixels(image).shape == (4, 6, 3)
+    stored = functools.partial(real.pixels, mode=None)
+    labels = real.read("cifar10", truth, "classes", stored, (4, 6))
+    assert labels.tolist() == [[7] * 6] * 4
+    with pytest.raises(data.DataCorrupt, match=r"a_truth.png.*\(4, 6\)"):
+        real.read("cifar10", truth, "classes", stored, (4, 5))
+    with pytest.raises(data.DataNotFound, match="b_truth.png"):
+        real.read("cifar10", found[2][1], "classes", stored)
+
+
 # --- damaged files -----------------------------------------------------------
 
 
@@ -224,7 +249,6 @@ def test_damaged_bsds500_image(tmp_path, how):
     check_damage(place / "images/train/8.jpg", how, "bsds500", read)
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow, on half a TIFF
 @HOW
 @pytest.mark.parametrize("name", ["train-volume.tif", "train-labels.tif"])
 def test_damaged_isbi2012(tmp_path, name, how):
@@ -263,6 +287,13 @@ def test_cifar10_batch_with_wrong_content(tmp_path, wrong):
     place = write_cifar(tmp_path)
     (place / "test_batch").write_bytes(pickle.dumps(content() | wrong, protocol=4))
     with pytest.raises(data.DataCorrupt, match="test_batch"):
+        data.cifar10("test", tmp_path)
+
+
+def test_cifar10_with_too_few_names(tmp_path):
+    place = write_cifar(tmp_path)
+    (place / "batches.meta").write_bytes(pickle.dumps({"label_names": ["cat"] * 9}))
+    with pytest.raises(data.DataCorrupt, match="batches.meta"):
         data.cifar10("test", tmp_path)
 
 
@@ -314,24 +345,19 @@ def test_consensus_counts_votes_of_five():
 # --- download ----------------------------------------------------------------
 
 
-class Ranged(http.server.SimpleHTTPRequestHandler):
-    """Serves files, also from the middle; `cut` bytes at most in one answer."""
+class Cut(http.server.SimpleHTTPRequestHandler):
+    """Serves files, of each no more than the first `cut` bytes."""
 
     cut: int | None = None
     asked: list[str] = []
 
     def do_GET(self):
         body = Path(self.translate_path(self.path)).read_bytes()
-        wanted = self.headers.get("Range", "")
-        type(self).asked.append(wanted)
-        start = int(wanted[6:-1]) if wanted else 0
-        if wanted and start >= len(body):
-            self.send_error(416)
-            return
-        self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(body) - start))
+        type(self).asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[start : start + self.cut if self.cut else None])
+        self.wfile.write(body[: self.cut])
 
     def log_message(self, *_):
         pass
@@ -341,26 +367,25 @@ class Ranged(http.server.SimpleHTTPRequestHandler):
 def served(tmp_path, monkeypatch):
     """An archive on a local server, registered in place of the official one."""
     write_cifar(tmp_path / "origin")
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
-        tar.add(tmp_path / "origin/cifar-10-batches-py", "cifar-10-batches-py")
     archive = tmp_path / "origin/cifar-10-python.tar.gz"
-    archive.write_bytes(stream.getvalue())
-    handler = type("Handler", (Ranged,), {"asked": [], "cut": None})
+    with tarfile.open(archive, mode="w:gz") as tar:
+        tar.add(tmp_path / "origin/cifar-10-batches-py", "cifar-10-batches-py")
+    handler = type("Handler", (Cut,), {"asked": [], "cut": None, "archive": archive})
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(handler, directory=tmp_path / "origin")
     )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    source = dataclasses.replace(
-        real.SETS["cifar10"],
-        url=f"http://127.0.0.1:{server.server_port}/{archive.name}",
-        md5=hashlib.md5(archive.read_bytes()).hexdigest(),
-    )
-    monkeypatch.setitem(real.SETS, "cifar10", source)
+    url = f"http://127.0.0.1:{server.server_port}/{archive.name}"
+    register(monkeypatch, url=url, md5=hashlib.md5(archive.read_bytes()).hexdigest())
     yield handler
     server.shutdown()
     server.server_close()
+
+
+def register(monkeypatch, **changes) -> None:
+    source = dataclasses.replace(real.SETS["cifar10"], **changes)
+    monkeypatch.setitem(real.SETS, "cifar10", source)
 
 
 def test_download_unpacks_what_the_reader_reads(tmp_path, served):
@@ -375,40 +400,30 @@ def test_download_unpacks_what_the_reader_reads(tmp_path, served):
 
 
 def test_download_with_a_wrong_checksum_leaves_nothing(tmp_path, served, monkeypatch):
-    wrong = dataclasses.replace(real.SETS["cifar10"], md5="0" * 32)
-    monkeypatch.setitem(real.SETS, "cifar10", wrong)
+    register(monkeypatch, md5="0" * 32)
     with pytest.raises(data.DataCorrupt, match="expected md5 0000"):
         data.download("cifar10", tmp_path)
     assert list((tmp_path / "cifar10").iterdir()) == []
 
 
-def test_interrupted_download_is_resumed(tmp_path, served):
+def test_interrupted_download_leaves_nothing_and_can_be_repeated(tmp_path, served):
     served.cut = 2000
-    with pytest.raises(ConnectionError, match="call again"):
+    with pytest.raises((OSError, data.DataCorrupt)):  # as the HTTP library is strict
         data.download("cifar10", tmp_path)
-    left = list((tmp_path / "cifar10").iterdir())
-    assert [file.suffix for file in left] == [".part"]
-    assert left[0].stat().st_size == 2000
+    assert list((tmp_path / "cifar10").iterdir()) == []
     with pytest.raises(data.DataNotFound):
         data.cifar10("train", tmp_path)  # half a download is no data set
     served.cut = None
     place = data.download("cifar10", tmp_path)
-    assert served.asked == ["", "bytes=2000-"]
     assert list((tmp_path / "cifar10").iterdir()) == [place]
 
 
-def test_download_of_a_broken_archive_leaves_no_folder(tmp_path, monkeypatch):
-    archive = tmp_path / "broken.tar.gz"
-    archive.write_bytes(b"no archive")
-    source = dataclasses.replace(
-        real.SETS["cifar10"],
-        url=archive.as_uri(),
-        md5=hashlib.md5(b"no archive").hexdigest(),
-    )
-    monkeypatch.setitem(real.SETS, "cifar10", source)
-    with pytest.raises(data.DataCorrupt, match="broken.tar.gz"):
-        data.download("cifar10", tmp_path / "to")
-    assert list((tmp_path / "to/cifar10").iterdir()) == []
+def test_download_of_a_broken_archive_leaves_nothing(tmp_path, served, monkeypatch):
+    served.archive.write_bytes(b"no archive")
+    register(monkeypatch, md5=hashlib.md5(b"no archive").hexdigest())
+    with pytest.raises(data.DataCorrupt, match="cifar-10-python.tar.gz"):
+        data.download("cifar10", tmp_path)
+    assert list((tmp_path / "cifar10").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["bsds500", "isbi2012"])

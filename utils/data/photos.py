@@ -33,6 +33,7 @@ _ladder = lru_cache(maxsize=None)(np.geomspace)  # the same few ranges come agai
 
 class Pictures:
     """A generated set: as long as it has pictures."""
+
     def __len__(self) -> int:
         return len(self.image)
 

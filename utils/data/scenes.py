@@ -31,7 +31,7 @@ class Scenes(photos.Pictures):
     instances: torch.Tensor  # (N, S, S) int64, 0 background, 1.. from back to front
     boundary: torch.Tensor  # (N, S, S) float32 0/1, see `boundaries`
     boxes: list[torch.Tensor]  # per scene (k, 4) float32 of instances 1..k, see `tight`
-    box_classes: list[torch.Tensor]  # per scene (k,) int64, the classes of instances 1..k
+    box_classes: list[torch.Tensor]  # per scene (k,) int64, their classes
     class_names: tuple[str, ...]  # of the classes 0 ("background"), 1..K
 
 
