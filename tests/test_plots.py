@@ -41,6 +41,13 @@ def test_grid_places_pictures_titles_and_kinds() -> None:
         plots.image_grid(images, kind="rainbow")
 
 
+def test_no_label_wraps_to_the_background() -> None:
+    fig, axes = plots.figure()
+    plots.draw(axes[0, 0], np.arange(20)[None], "labels")
+    drawn = axes[0, 0].images[0].get_array()[0]
+    assert drawn[0] == 0 and (drawn[1:] > 0).all() and drawn.max() < plots.LABELS.N
+
+
 def test_type_is_legible_on_a_phone() -> None:
     """350 of the figure's pixels at 96 per inch: text keeps at least 8 CSS pixels."""
     points = min(plots.STYLE[key] for key in plots.STYLE if key.endswith("size"))

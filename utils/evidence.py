@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -309,6 +310,7 @@ def default_source(slug: str) -> str:
 def run(slug: str, seeds: int, source: str | None) -> Path:
     """Measure seeds 0..seeds-1 and replace the stored rows of that source."""
     chapters.get(slug)
+    os.environ["BOOK_STATIC"] = "1"  # nobody looks on: no progress bars, no widgets
     rows, record = [], {}
     for seed in range(seeds):
         row = measure(slug, seed, source)

@@ -25,8 +25,8 @@ COLORS = {
 }
 LABELS = ListedColormap(
     ["#1b1b1b", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00",
-     "#CC79A7", "#999999", "#FFFFFF"]
-)
+     "#CC79A7", "#999999"]
+)  # 0 is dark, the background
 STYLE = {
     "figure.dpi": 150, "savefig.dpi": 150, "figure.constrained_layout.use": True,
     "font.size": 11, "axes.titlesize": 11, "axes.labelsize": 11, "legend.fontsize": 10,
@@ -72,8 +72,8 @@ def draw(ax: Axes, image: Any, kind: str = "auto", title: str = "",
     """Draw one picture without ticks.
 
     kind: "photo" (0..1), "edges" (0..1, dark ink on white), "magnitude" (0..limit),
-    "signed" (-limit..limit), "labels" (whole numbers), or "auto": photo for three
-    channels, labels for whole numbers, magnitude for the rest.
+    "signed" (-limit..limit), "labels" (whole numbers; eight colours in turn, 0 is
+    dark), or "auto": photo for three channels, labels for whole numbers, else magnitude.
     """
     array = to_array(image)
     if kind == "auto":
@@ -90,7 +90,7 @@ def draw(ax: Axes, image: Any, kind: str = "auto", title: str = "",
     if kind not in looks:
         raise ValueError(f"kind must be one of {sorted(looks)} or 'auto', not {kind!r}")
     if kind == "labels":
-        array = array.astype(int) % LABELS.N
+        array = np.where(array > 0, (array.astype(int) - 1) % (LABELS.N - 1) + 1, 0)
     ax.imshow(np.clip(array, 0, 1) if kind == "photo" else array, **looks[kind])
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
