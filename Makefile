@@ -10,7 +10,7 @@ SEEDS ?= 5
 SOURCE ?=
 # Tests run side by side, each with one thread; no notebook cell may take longer.
 WORKERS ?= 2
-CELL_SECONDS ?= 180
+CELL_SECONDS ?= 300
 
 export PYTHONUNBUFFERED := 1
 
