@@ -242,3 +242,26 @@ def test_forest_draws_every_stored_claim() -> None:
     ax = evidence.forest().axes[0]
     assert len(ax.get_yticks()) == count
     assert len(evidence.overview().rows) == count
+
+
+def test_measuring_goes_on_where_it_stopped(tmp_path: Path, monkeypatch) -> None:
+    """Rows of the present code are kept, stale rows of that source are replaced."""
+    slug, now = SLUGS[0], chapters.code_hash(SLUGS[0])
+    record = {"metric": "F", "better": "higher", "baseline_name": "a", "method_name": "b"}
+    asked = []
+
+    def measured(slug: str, seed: int, source: str) -> dict:
+        asked.append(seed)
+        return {"seed": seed, "source": source, "baseline": 1.0, "method": 2.0, "more": {},
+                "parameters": {}, "seconds": 1.0, "code": now, "_record": record}
+
+    monkeypatch.setattr(evidence, "path", lambda slug: tmp_path / "x.json")
+    monkeypatch.setattr(evidence, "measure", measured)
+    old = [{"seed": 0, "source": "made", "code": now}, {"seed": 1, "source": "made",
+            "code": "stale"}, {"seed": 0, "source": "else", "code": "stale"}]
+    (tmp_path / "x.json").write_text(json.dumps(record | {"rows": old}))
+    evidence.run(slug, 3, "made")
+    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
+    assert asked == [1, 2]
+    assert [(r["source"], r["seed"], r["code"]) for r in rows] == [
+        ("else", 0, "stale"), *(("made", k, now) for k in range(3))]

@@ -27,7 +27,10 @@ def thumbnail(chapter: chapters.Chapter) -> str:
         about = cell.metadata.get("mystnb", {})
         if about.get("figure", {}).get("name") != name:
             continue
-        png = next(o["data"]["image/png"] for o in cell.outputs if "data" in o)
+        found = [o["data"]["image/png"] for o in cell.outputs if "data" in o]
+        if not found:
+            raise ValueError(f"{chapter.path}: no stored figure {name!r}; run the chapter")
+        png = found[0]
         picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
         side = min(picture.size)
         picture = picture.crop((0, 0, side, side)).resize((THUMBNAIL, THUMBNAIL))

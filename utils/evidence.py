@@ -283,7 +283,7 @@ def measure(slug: str, seed: int, source: str | None) -> dict[str, Any]:
     """Run the chapter's notebook with that seed and source; return one row."""
     import papermill
 
-    chapter = chapters.get(slug)
+    chapter, code = chapters.get(slug), chapters.code_hash(slug)
     given = {"seed": seed} | ({"source": source} if source else {})
     with tempfile.TemporaryDirectory() as folder:
         ran = papermill.execute_notebook(
@@ -291,12 +291,14 @@ def measure(slug: str, seed: int, source: str | None) -> dict[str, Any]:
             cwd=chapter.path.parent, progress_bar=False, kernel_name="python3",
             execution_timeout=1200,
         )
+    if chapters.code_hash(slug) != code:
+        raise RuntimeError(f"{chapter.path.name} was changed during the run: measure again")
     record = read_record(ran)
     seconds = sum(c.metadata.papermill.duration or 0 for c in ran.cells
                   if c.cell_type == "code")
     row = {"seed": seed, "source": source or default_source(slug)}
     row |= {key: record[key] for key in ("baseline", "method", "more", "parameters")}
-    row |= {"seconds": round(seconds, 1), "code": chapters.code_hash(slug)}
+    row |= {"seconds": round(seconds, 1), "code": code}
     return row | runtime.environment() | {"_record": record}
 
 
@@ -308,22 +310,27 @@ def default_source(slug: str) -> str:
 
 
 def run(slug: str, seeds: int, source: str | None) -> Path:
-    """Measure seeds 0..seeds-1 and replace the stored rows of that source."""
-    chapters.get(slug)
+    """Measure seeds 0..seeds-1 of one source; each row is stored as soon as it is there.
+
+    A stored row is kept where its code is the chapter's present code, so that a run that
+    was broken off goes on where it stopped; all others of that source are replaced.
+    """
+    own, code = default_source(slug), chapters.code_hash(slug)
+    source = source or own
     os.environ["BOOK_STATIC"] = "1"  # nobody looks on: no progress bars, no widgets
-    rows, record = [], {}
     for seed in range(seeds):
+        stored = load(slug) or {"rows": []}
+        rows = [r for r in stored["rows"] if r["source"] != source or r["code"] == code]
+        if any(r["source"] == source and r["seed"] == seed for r in rows):
+            continue
         row = measure(slug, seed, source)
         record = row.pop("_record")
-        rows.append(row)
-        print(f"{slug} seed {seed} {row['source']}: baseline {row['baseline']:.4f}, "
+        rows = sorted([*rows, row], key=lambda r: (r["source"] != own, r["source"], r["seed"]))
+        stored = {"chapter": slug, "rows": rows} | {
+            key: record[key] for key in ("metric", "better", "baseline_name", "method_name")}
+        chapters.write_atomically(path(slug), json.dumps(stored, indent=1) + "\n")
+        print(f"{slug} seed {seed} {source}: baseline {row['baseline']:.4f}, "
               f"method {row['method']:.4f} ({row['seconds']:.0f} s)", flush=True)
-    old = (load(slug) or {"rows": []})["rows"]
-    kept = [row for row in old if row["source"] != rows[0]["source"]]
-    head = {key: record[key] for key in ("metric", "better", "baseline_name", "method_name")}
-    first, last = (rows, kept) if rows[0]["source"] == default_source(slug) else (kept, rows)
-    stored = {"chapter": slug} | head | {"rows": first + last}
-    chapters.write_atomically(path(slug), json.dumps(stored, indent=1) + "\n")
     return path(slug)
 
 
@@ -342,7 +349,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("an interval needs --seeds of 2 or more", file=sys.stderr)
         return 2
     file = run(options.chapter, options.seeds, options.source)
-    print(f"stored {options.seeds} rows in {file.relative_to(chapters.root())}")
+    print(f"{options.seeds} rows in {file.relative_to(chapters.root())}")
     print(repr(show(options.chapter)))
     return 0
 
