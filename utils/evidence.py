@@ -246,8 +246,12 @@ def forest() -> Figure:
                     fontsize=9)
     ax.axvline(0, color="#333333", lw=1)
     ax.set_yticks(range(len(lines)), [f"{a}\n({b})" for a, b, *_ in reversed(lines)])
-    ax.set(ylim=(-0.5, len(lines) - 0.3), xlabel="gain over the baseline (% of its mean)")
-    ax.margins(x=0.15)
+    low, high = ax.get_xlim()
+    ax.set_xscale("symlog", linthresh=10)  # a designed task dwarfs the others otherwise
+    ticks = [t for t in (-200, -50, -10, -5, 0, 5, 10, 50, 200) if low - 5 <= t <= high + 50]
+    ax.set_xticks(ticks, [str(t) for t in ticks])
+    ax.set(xlim=(min(low, -12) * 1.2, max(high, 12) * 1.5), ylim=(-0.5, len(lines) - 0.3),
+           xlabel="gain over the baseline (% of its mean)")
     return fig
 
 
