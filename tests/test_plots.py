@@ -157,6 +157,9 @@ def test_flipbook_frame_count_and_budget() -> None:
     with pytest.raises(ValueError, match="2 to 12 frames"):
         flipbook(draw, [1.0], label="x", alt=lambda v: "long enough")
     noise = Image.fromarray(np.random.default_rng(0).integers(
-        0, 255, (900, 900, 3), dtype=np.uint8))
+        0, 255, (500, 700, 3), dtype=np.uint8))
+    small = encode(noise)
+    assert len(small) <= FRAME_BYTES
+    assert Image.open(io.BytesIO(small)).width < noise.width  # it had to shrink
     with pytest.raises(ValueError, match="over the budget"):
-        encode(noise)
+        encode(noise, budget=500)

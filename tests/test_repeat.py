@@ -17,7 +17,8 @@ def printed(slug: str, folder: Path, name: str) -> list[str]:
         cwd=chapter.path.parent, progress_bar=False, kernel_name="python3")
     texts = [o.text for c in ran.cells for o in c.get("outputs", [])
              if o.output_type == "stream" and o.name == "stdout"]
-    return [*texts, repr(evidence.read_record(ran))]
+    # one print may arrive in one piece or in several: compare line by line
+    return [*"".join(texts).splitlines(), repr(evidence.read_record(ran))]
 
 
 @pytest.mark.parametrize("slug", chapters.find())
@@ -26,4 +27,4 @@ def test_two_runs_print_the_same(slug: str, tmp_path: Path, monkeypatch) -> None
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
     first, second = (printed(slug, tmp_path, name) for name in ("first", "second"))
     assert first == second
-    assert len(first) > 5
+    assert len(first) > 10
