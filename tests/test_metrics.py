@@ -266,3 +266,94 @@ def test_suppression_keeps_the_ridge(angle: int) -> None:
 def test_suppression_wants_a_stack() -> None:
     with pytest.raises(ValueError, match=r"maps \(N, H, W\)"):
         metrics.suppress_non_maxima(np.zeros((4, 4)))
+
+
+# --- masks, mattes, boxes, cost ------------------------------------------------
+
+
+def square(left: int, size: int = 10) -> torch.Tensor:
+    mask = torch.zeros(1, 40, 40)
+    mask[:, 10 : 10 + size, left : left + size] = 1
+    return mask
+
+
+def test_region_j_by_hand() -> None:
+    assert metrics.region_j(square(10), square(15)).item() == pytest.approx(50 / 150)
+    nothing = torch.zeros(1, 40, 40)
+    assert metrics.region_j(nothing, nothing).item() == 1
+    assert metrics.region_j(nothing, square(3)).item() == 0
+
+
+def test_contour_f_by_hand() -> None:
+    """The contour of a 10 x 10 square has 40 pixels: 10 a side, none twice."""
+    assert metrics._contour(square(10).numpy() > 0).sum() == 40
+    assert metrics.contour_f(square(10), square(10)).item() == 1
+    assert metrics.contour_f(square(10), square(11), tolerance=1).item() == 1
+    half = metrics.contour_f(square(10), square(15), tolerance=1).item()
+    assert 0.4 < half < 0.8  # the upper and lower sides still meet
+    assert metrics.contour_f(square(10), square(25), tolerance=1).item() == 0
+    nothing = torch.zeros(1, 40, 40)
+    assert metrics.contour_f(nothing, square(10)).item() == 0
+    assert metrics.contour_f(nothing, nothing).item() == 1
+
+
+def test_matting_errors_count_the_band_alone() -> None:
+    alpha = torch.rand(2, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    trimap = torch.ones_like(alpha)
+    trimap[:, :, 5:15, 5:15] = 0.5
+    off = metrics.matting_errors(alpha + 0.1, alpha, trimap)
+    assert off["sad"].tolist() == pytest.approx([0.01, 0.01])
+    assert off["mse"].tolist() == pytest.approx([0.01, 0.01])
+    assert off["gradient"].abs().max() < 1e-12  # a constant has no slope
+    outside = torch.where(trimap == 0.5, alpha, 0)
+    assert metrics.matting_errors(outside, alpha, trimap)["sad"].abs().max() == 0
+    flat = metrics.matting_errors(torch.full_like(alpha, 0.5), alpha, trimap)
+    assert (flat["gradient"] > 0).all()
+
+
+BOXES = torch.tensor([[0.0, 0, 10, 10], [20, 20, 60, 60]])
+TRUTH = [(BOXES, torch.tensor([1, 2])), (BOXES[:1] + 5, torch.tensor([1]))]
+NAMES = ("background", "cell", "other", "never")
+
+
+def test_average_precision_of_perfect_boxes() -> None:
+    found = [(b, torch.ones(len(b)), c) for b, c in TRUTH]
+    score = metrics.average_precision(found, TRUTH, NAMES,
+                                      sizes={"small": (0, 16), "large": (16, 99)})
+    assert score.mean == pytest.approx(1) and score.by_class["cell"] == pytest.approx(1)
+    assert np.isnan(score.by_class["never"])
+    assert score.by_size == pytest.approx({"small": 1, "large": 1})
+
+
+def test_average_precision_by_hand() -> None:
+    """One of two cells found, above a false one: precision 1 up to recall 1/2."""
+    found = [(torch.tensor([[0.0, 0, 10, 9], [30, 0, 40, 10]]), torch.tensor([0.9, 0.5]),
+              torch.tensor([1, 1])), (torch.zeros(0, 4), torch.zeros(0), torch.zeros(0))]
+    score = metrics.average_precision(found, TRUTH, NAMES)
+    assert score.by_class["cell"] == pytest.approx(51 / 101)
+    assert score.by_class["other"] == 0
+    swapped = [(found[0][0], found[0][1].flip(0), found[0][2]), found[1]]
+    below = metrics.average_precision(swapped, TRUTH, NAMES)
+    assert below.by_class["cell"] == pytest.approx(51 / 101 / 2)
+    strict = metrics.average_precision(found, TRUTH, NAMES, iou=0.95)
+    assert strict.mean == 0
+
+
+def test_average_precision_without_detections_and_with_wrong_counts() -> None:
+    nothing = (torch.zeros(0, 4), torch.zeros(0), torch.zeros(0))
+    assert metrics.average_precision([nothing] * 2, TRUTH, NAMES).mean == 0
+    with pytest.raises(ValueError, match="1 predictions for 2"):
+        metrics.average_precision([nothing], TRUTH, NAMES)
+
+
+def test_latency_grows_with_the_work_and_leaves_the_mode() -> None:
+    def net(width: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, width, 3), nn.Conv2d(width, width, 3))
+
+    small, large = (metrics.latency(net(w), 3, 64, 64, repeats=5) for w in (2, 96))
+    assert 0 < small < large
+    model = net(2).train()
+    metrics.latency(model, 3, 16, 16, batch=2, repeats=1)
+    assert model.training
+    with pytest.raises(ValueError, match="at least 1"):
+        metrics.latency(model, 3, 16, 16, batch=0)

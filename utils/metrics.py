@@ -2,18 +2,23 @@
 
 ``torchmetrics`` computes whatever it has (intersection over union, accuracy, the
 confusion matrix). What it lacks is here: the boundary benchmark behind every number
-in the edge papers, and two counters for the cost of a network.
+in the edge papers, DAVIS' two measures for masks, the errors of matting, detection's
+average precision (by ``pycocotools``), and what a network costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import io
+import statistics
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from skimage.morphology import skeletonize
@@ -337,3 +342,151 @@ def multiply_adds(model: nn.Module, *input_shape: int) -> int:
         for hook in hooks:
             hook.remove()
     return total
+
+
+@torch.no_grad()
+def latency(model: nn.Module, *input_shape: int, batch: int = 1,
+            repeats: int = 30) -> float:
+    """Median seconds of one forward pass of ``batch`` inputs, in evaluation mode.
+
+    ``input_shape`` has no batch axis. Five passes are made before the clock starts, and
+    a GPU has finished before it stops. Runs with as many threads as torch has now.
+    """
+    if batch < 1 or repeats < 1:
+        raise ValueError(f"batch and repeats must be at least 1: {batch}, {repeats}")
+    weights = next(model.parameters())
+    images = torch.rand(batch, *input_shape, device=weights.device, dtype=weights.dtype)
+    images = images.contiguous(memory_format=torch.channels_last)
+    training, seconds = model.training, []
+    model.eval()
+    for number in range(repeats + 5):
+        start = time.perf_counter()
+        model(images)
+        if images.is_cuda:
+            torch.cuda.synchronize()
+        if number >= 5:
+            seconds.append(time.perf_counter() - start)
+    model.train(training)
+    return statistics.median(seconds)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """COCO's average precision at one IoU; NaN where there is no object to find."""
+
+    mean: float  # over the classes that occur
+    by_class: dict[str, float]
+    by_size: dict[str, float]  # each the mean over classes
+
+
+def average_precision(
+    predictions: Sequence[tuple[Tensor, Tensor, Tensor]],
+    truths: Sequence[tuple[Tensor, Tensor]],
+    class_names: Sequence[str],
+    iou: float = 0.5,
+    sizes: Mapping[str, tuple[float, float]] | None = None,
+) -> Detection:
+    """Average precision of detections as COCO computes it (``pycocotools``).
+
+    ``predictions``: per image boxes (k, 4), scores (k,) and labels (k,);  ``truths``: per
+    image boxes and labels. Boxes are x1 y1 x2 y2, labels 1..K into ``class_names``, whose
+    entry 0 is the background. ``sizes``: a name -> range of the square root of a box's
+    area, in pixels; objects outside it are ignored, not counted as missed. Precision is
+    interpolated at 101 recalls; at most 100 detections an image count.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    if len(predictions) != len(truths) or not len(truths):
+        raise ValueError(f"{len(predictions)} predictions for {len(truths)} truths")
+    coco, found = COCO(), []
+    objects = [
+        {"image_id": n, "category_id": int(c), "bbox": _xywh(box), "iscrowd": 0,
+         "area": float((box[2] - box[0]) * (box[3] - box[1]))}
+        for n, (boxes, labels) in enumerate(truths) for box, c in zip(boxes, labels)
+    ]
+    coco.dataset = {
+        "info": {}, "images": [{"id": n} for n in range(len(truths))],
+        "categories": [{"id": c} for c in range(1, len(class_names))],
+        "annotations": [o | {"id": k} for k, o in enumerate(objects, 1)],
+    }
+    for n, (boxes, scores, labels) in enumerate(predictions):
+        found += [{"image_id": n, "category_id": int(c), "bbox": _xywh(box),
+                   "score": float(s)} for box, s, c in zip(boxes, scores, labels)]
+    ranges = {"all": (0.0, 1e5)} | dict(sizes or {})
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        coco.createIndex()
+        # without a detection COCO has nothing to load: one of score 0 that fits nothing
+        none = [{"image_id": 0, "category_id": 1, "bbox": [-9, -9, 1, 1], "score": 0.0}]
+        test = COCOeval(coco, coco.loadRes(found or none), "bbox")
+        test.params.iouThrs = np.array([iou])
+        test.params.areaRng = [[low**2, high**2] for low, high in ranges.values()]
+        test.params.areaRngLbl = list(ranges)
+        test.evaluate()
+        test.accumulate()
+    ap = test.eval["precision"][0, :, :, :, -1].mean(0)  # (K, sizes); -1: no object
+    ap = np.where(ap < 0, np.nan, ap)
+    means = [float(np.nanmean(a)) if np.isfinite(a).any() else np.nan for a in ap.T]
+    return Detection(means[0], dict(zip(class_names[1:], ap[:, 0].tolist())),
+                     dict(zip(list(ranges)[1:], means[1:])))
+
+
+def _xywh(box: Tensor) -> list[float]:
+    x1, y1, x2, y2 = (float(v) for v in box)
+    return [x1, y1, x2 - x1, y2 - y1]
+
+
+def region_j(prediction: Tensor, truth: Tensor) -> Tensor:
+    """DAVIS' region similarity J, the IoU of each frame's mask: (T, H, W) -> (T,).
+
+    A frame in which both masks are empty counts as 1.
+    """
+    a, b = prediction.bool().flatten(1), truth.bool().flatten(1)
+    union = (a | b).sum(1)
+    return torch.where(union > 0, (a & b).sum(1) / union.clamp_min(1), 1.0)
+
+
+def contour_f(prediction: Tensor, truth: Tensor, tolerance: float | None = None) -> Tensor:
+    """DAVIS' contour accuracy F of each frame: masks (T, H, W) -> (T,).
+
+    A contour pixel is right if the other contour is at most ``tolerance`` pixels away
+    (default, as DAVIS: 0.008 of the diagonal, rounded up). One empty contour gives 0,
+    two give 1.
+    """
+    a, b = (_contour(_array(m) > 0) for m in (prediction, truth))
+    reach = tolerance or float(np.ceil(0.008 * np.hypot(*a.shape[1:])))
+    scores = []
+    for one, two in zip(a, b):
+        if not one.any() or not two.any():
+            scores.append(float(one.any() == two.any()))
+            continue
+        precision = (distance_transform_edt(~two)[one] <= reach).mean()
+        recall = (distance_transform_edt(~one)[two] <= reach).mean()
+        scores.append(2 * precision * recall / max(precision + recall, 1e-12))
+    return torch.tensor(scores, dtype=torch.float32)
+
+
+def _contour(masks: np.ndarray) -> np.ndarray:
+    """Pixels that differ from the right, the lower or the lower right neighbour."""
+    edge = np.pad(masks, ((0, 0), (0, 1), (0, 1)), mode="edge")
+    here = edge[:, :-1, :-1]
+    return (here ^ edge[:, :-1, 1:]) | (here ^ edge[:, 1:, :-1]) | (here ^ edge[:, 1:, 1:])
+
+
+def matting_errors(prediction: Tensor, alpha: Tensor, trimap: Tensor) -> dict[str, Tensor]:
+    """Errors of mattes (N, 1, H, W) where the trimap is unknown (0.5), each (N,).
+
+    "sad": sum of absolute differences / 1000; "mse": mean squared difference; "gradient":
+    sum of squared differences of the gradient magnitudes (derivatives of a Gaussian of
+    1.4 pixels) / 1000, after Rhemann et al. (CVPR 2009).
+    """
+    guess, true, band = (_array(t)[:, 0].astype(float) for t in (prediction, alpha, trimap))
+    band = band == 0.5
+    slopes = [np.hypot(*(gaussian_filter(m, 1.4, order=order, axes=(1, 2))
+                         for order in ((0, 1), (1, 0)))) for m in (guess, true)]
+    error, edges = (guess - true) * band, (slopes[0] - slopes[1]) * band
+    size = np.maximum(band.sum((1, 2)), 1)
+    errors = {"sad": np.abs(error).sum((1, 2)) / 1000,
+              "mse": (error**2).sum((1, 2)) / size,
+              "gradient": (edges**2).sum((1, 2)) / 1000}
+    return {name: torch.from_numpy(values) for name, values in errors.items()}

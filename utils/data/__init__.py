@@ -7,14 +7,19 @@ it: `photos` (real photographs and materials), `digits.glyphs`, `real.consensus`
 from typing import Any
 
 from .cells import Cells, cells
+from .clips import Clips, clips
 from .digits import Digits, digits, glyphs
+from .mattes import Mattes, mattes, trimap
 from .photos import crop, names, photo, texture
-from .real import (DataCorrupt, DataNotFound, EdgeImage, bsds500, cifar10, consensus,
-                   download, isbi2012)
+from .real import (BCCD_CLASSES, CAMVID_CLASSES, DataCorrupt, DataNotFound, EdgeImage,
+                   bccd, bsds500, camvid, cifar10, consensus, davis2016, download,
+                   isbi2012, lemur)
 from .scenes import Scenes, boundaries, scenes
 
-GENERATED = {"scenes": scenes, "digits": digits, "cells": cells}
-REAL = {"bsds500": bsds500, "isbi2012": isbi2012, "cifar10": cifar10}
+GENERATED = {"scenes": scenes, "digits": digits, "cells": cells, "clips": clips,
+             "mattes": mattes}
+REAL = {"bsds500": bsds500, "isbi2012": isbi2012, "cifar10": cifar10, "camvid": camvid,
+        "davis2016": davis2016, "bccd": bccd, "lemur": lemur}
 
 
 def load(name: str, *args: Any, **options: Any) -> Any:

