@@ -163,3 +163,23 @@ def test_flipbook_frame_count_and_budget() -> None:
     assert Image.open(io.BytesIO(small)).width < noise.width  # it had to shrink
     with pytest.raises(ValueError, match="over the budget"):
         encode(noise, budget=500)
+
+
+def test_boxes_frame_whole_pixels() -> None:
+    """x2, y2 are exclusive: a box 2 3 5 7 frames columns 2 to 4 and rows 3 to 6."""
+    fig, axes = plots.figure()
+    ax = plots.boxes(plots.draw(axes[0, 0], torch.zeros(9, 9)), [[2, 3, 5, 7]], ["cell"])
+    (frame,) = ax.patches
+    assert frame.get_bbox().extents.tolist() == [1.5, 2.5, 4.5, 6.5]
+    assert [text.get_text() for text in ax.texts] == ["cell"]
+    assert not plots.boxes(axes[0, 0], torch.zeros(0, 4)).texts[1:]
+
+
+def test_mask_tints_only_the_inside() -> None:
+    fig, axes = plots.figure()
+    mask = torch.zeros(6, 6, dtype=torch.bool)
+    mask[2:4, 2:4] = True
+    ax = plots.mask_over(axes[0, 0], torch.rand(3, 6, 6), mask, role="truth")
+    tint = ax.images[1].get_array()
+    assert (tint[..., 3] > 0).sum() == 4 and tint[2, 2, 1] == pytest.approx(0x9E / 255)
+    plots.mask_over(axes[0, 0], torch.rand(3, 6, 6), torch.zeros(6, 6))  # an empty mask

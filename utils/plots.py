@@ -170,6 +170,31 @@ def overlay(ax: Axes, image: Any, heat: Any, title: str = "",
     return ax
 
 
+def boxes(ax: Axes, corners: Any, labels: Sequence[str] = (), role: str = "method",
+          style: str = "-") -> Axes:
+    """Frames of boxes (k, 4), x1 y1 x2 y2 with x2, y2 exclusive, over a drawn picture."""
+    corners = torch.as_tensor(corners).detach().cpu().reshape(-1, 4).tolist()
+    for number, (x1, y1, x2, y2) in enumerate(corners):
+        ax.add_patch(plt.Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False,
+                                   ec=COLORS[role], ls=style, lw=1.6))
+        if number < len(labels):
+            ax.text(x1, y1 - 1, labels[number], fontsize=9, color="white", va="bottom",
+                    bbox={"facecolor": COLORS[role], "pad": 0.8, "lw": 0}, clip_on=True)
+    return ax
+
+
+def mask_over(ax: Axes, image: Any, mask: Any, title: str = "",
+              role: str = "method") -> Axes:
+    """A mask (h, w) over the picture, which stays visible: tinted, with an outline."""
+    draw(ax, image, "photo", title)
+    inside = to_array(mask) > 0
+    tint = np.array([int(COLORS[role][i:i + 2], 16) / 255 for i in (1, 3, 5)])
+    ax.imshow(np.dstack([np.broadcast_to(tint, (*inside.shape, 3)), 0.45 * inside]))
+    if inside.any() and not inside.all():
+        ax.contour(inside, levels=[0.5], colors=[COLORS[role]], linewidths=1.2)
+    return ax
+
+
 def curves(ax: Axes, series: Mapping[str, Any], *, x: Sequence[float] | None = None,
            roles: Mapping[str, str] | None = None, smooth: int = 1) -> Axes:
     """Lines with a seed band: each entry is (points,) or (seeds, points).
