@@ -39,12 +39,12 @@ lab: $(VENV)/.installed ## open JupyterLab on the chapters
 	@$(PY) -m jupyterlab book
 
 run: $(VENV)/.installed ## run chapters and store their outputs [CHAPTER=hed]
-	@$(PY) -m utils.chapters run $(CHAPTER)
+	@$(PY) tools/run.py $(CHAPTER)
 
 evidence: $(VENV)/.installed ## measure a claim: CHAPTER=hed [SEEDS=5] [SOURCE=bsds500]
 	@test -n "$(CHAPTER)" || { echo "Which chapter? make evidence CHAPTER=..." >&2; \
-		$(PY) -m utils.chapters list >&2; exit 2; }
-	@$(PY) -m utils.evidence $(CHAPTER) --seeds $(SEEDS) \
+		$(PY) tools/run.py --list >&2; exit 2; }
+	@$(PY) tools/measure.py $(CHAPTER) --seeds $(SEEDS) \
 		$(if $(SOURCE),--source $(SOURCE))
 
 clean: ## remove what `book` and `test` built (keeps .venv)

@@ -12,6 +12,8 @@ import pytest
 import torch
 from scipy import stats
 
+import measure
+import run
 from utils import chapters, evidence, metrics
 
 SLUGS = list(chapters.find())
@@ -113,7 +115,7 @@ def test_evidence_was_measured_with_this_code(slug: str) -> None:
     now = chapters.code_hash(slug)
     stale = {(r["source"], r["seed"]) for r in stored["rows"] if r["code"] != now}
     assert not stale, f"measured with other code: make evidence CHAPTER={slug}"
-    generated = evidence.default_source(slug)
+    generated = measure.default_source(slug)
     for source in evidence.sources(stored):
         seeds = [r["seed"] for r in stored["rows"] if r["source"] == source]
         assert seeds == list(range(len(seeds)))
@@ -170,10 +172,10 @@ def test_hash_ignores_comments_and_sees_code(tmp_path: Path, monkeypatch) -> Non
 def test_unknown_chapter_lists_the_known(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(ValueError, match=", ".join(SLUGS[:1])):
         chapters.get("nope")
-    assert chapters.main(["run", "nope"]) == 2
-    assert evidence.main(["nope"]) == 2
+    assert run.main(["nope"]) == 2
+    assert measure.main(["nope"]) == 2
     assert capsys.readouterr().err.count(SLUGS[0]) == 2
-    assert evidence.main([SLUGS[0], "--seeds", "1"]) == 2
+    assert measure.main([SLUGS[0], "--seeds", "1"]) == 2
 
 
 def test_failed_run_leaves_the_notebook(tmp_path: Path, monkeypatch) -> None:
@@ -182,7 +184,7 @@ def test_failed_run_leaves_the_notebook(tmp_path: Path, monkeypatch) -> None:
     before = path.read_bytes()
     chapter = chapters.Chapter("x", "", path)
     monkeypatch.setattr(chapters, "get", lambda slug: chapter)
-    assert chapters.main(["run", "x"]) == 1
+    assert run.main(["x"]) == 1
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
@@ -256,11 +258,11 @@ def test_measuring_goes_on_where_it_stopped(tmp_path: Path, monkeypatch) -> None
                 "parameters": {}, "seconds": 1.0, "code": now, "_record": record}
 
     monkeypatch.setattr(evidence, "path", lambda slug: tmp_path / "x.json")
-    monkeypatch.setattr(evidence, "measure", measured)
+    monkeypatch.setattr(measure, "measure", measured)
     old = [{"seed": 0, "source": "made", "code": now}, {"seed": 1, "source": "made",
             "code": "stale"}, {"seed": 0, "source": "else", "code": "stale"}]
     (tmp_path / "x.json").write_text(json.dumps(record | {"rows": old}))
-    evidence.run(slug, 3, "made")
+    measure.run(slug, 3, "made")
     rows = json.loads((tmp_path / "x.json").read_text())["rows"]
     assert asked == [1, 2]
     assert [(r["source"], r["seed"], r["code"]) for r in rows] == [
