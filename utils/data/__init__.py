@@ -8,8 +8,10 @@ from typing import Any
 
 from .cells import Cells, cells
 from .clips import Clips, clips
+from .context import Context, context
 from .digits import Digits, digits, glyphs
 from .mattes import Mattes, mattes, trimap
+from .nested import Nested, nested
 from .photos import crop, names, photo, texture
 from .real import (BCCD_CLASSES, CAMVID_CLASSES, DataCorrupt, DataNotFound, EdgeImage,
                    bccd, bsds500, camvid, cifar10, consensus, davis2016, download,
@@ -17,7 +19,7 @@ from .real import (BCCD_CLASSES, CAMVID_CLASSES, DataCorrupt, DataNotFound, Edge
 from .scenes import Scenes, boundaries, scenes
 
 GENERATED = {"scenes": scenes, "digits": digits, "cells": cells, "clips": clips,
-             "mattes": mattes}
+             "mattes": mattes, "context": context, "nested": nested}
 REAL = {"bsds500": bsds500, "isbi2012": isbi2012, "cifar10": cifar10, "camvid": camvid,
         "davis2016": davis2016, "bccd": bccd, "lemur": lemur}
 
