@@ -158,3 +158,13 @@ def test_predict_concatenates_tensors_and_lists() -> None:
     a, b = train.predict(Two(), images, size=2)
     assert torch.equal(b - a, torch.ones_like(images)) or torch.allclose(b - a,
                                                                         torch.ones(1))
+
+
+def test_trunk_with_depths_is_vgg16() -> None:
+    """13 convolutions, 14,714,688 weights; two a stage without depths."""
+    with torch.device("meta"):
+        vgg = blocks.Trunk([64, 128, 256, 512, 512], norm=None, depths=(2, 2, 3, 3, 3))
+    assert sum(p.numel() for p in vgg.parameters()) == 14_714_688
+    assert [len(stage) for stage in blocks.Trunk([8, 16]).stages] == [2, 2]
+    with pytest.raises(ValueError):
+        blocks.Trunk([8, 16], depths=(2,))

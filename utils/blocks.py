@@ -52,19 +52,23 @@ class DoubleConv(nn.Sequential):
 
 
 class Trunk(nn.Module):
-    """A small VGG-like encoder: one DoubleConv per width, 2x2 max pooling between.
+    """A small VGG-like encoder: two 3x3 convolutions a stage, 2x2 max pooling between.
 
+    `depths`, if given, is the number of convolutions of each stage: widths 64, 128, 256,
+    512, 512 and depths 2, 2, 3, 3, 3 without normalisation are those of VGG-16.
     forward: (N, inputs, H, W) -> list of (N, widths[s], H / 2**s, W / 2**s), rounded up,
     so that any image size works.
     """
 
-    def __init__(self, widths: Sequence[int], inputs: int = 3,
-                 norm: str | None = "group") -> None:
+    def __init__(self, widths: Sequence[int], inputs: int = 3, norm: str | None = "group",
+                 depths: Sequence[int] | None = None) -> None:
         super().__init__()
-        sizes = [inputs, *widths]
-        self.stages = nn.ModuleList(
-            DoubleConv(a, b, norm=norm) for a, b in zip(sizes, sizes[1:])
-        )
+        self.stages = nn.ModuleList()
+        for width, depth in zip(widths, depths or [2] * len(widths), strict=True):
+            sizes = [inputs, *[width] * depth]
+            self.stages.append(nn.Sequential(
+                *(ConvNormAct(a, b, norm=norm) for a, b in zip(sizes, sizes[1:]))))
+            inputs = width
 
     def forward(self, image: Tensor) -> list[Tensor]:
         features, x = [], image
