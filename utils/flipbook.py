@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import base64
 import io
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from html import escape
 from typing import Any
 
@@ -40,19 +42,25 @@ def _pixels(figure: Figure) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
+def _webp(picture: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="webp", quality=quality, method=4)
+    return buffer.getvalue()
+
+
 def encode(picture: Image.Image, budget: int = FRAME_BYTES) -> bytes:
     """WebP bytes within `budget`: the best quality that fits, then a smaller picture."""
+    levels = range(90, 20, -10)
     for scale in (1.0, 0.8, 0.6, 0.45, 0.33):
         size = tuple(round(scale * side) for side in picture.size)
         small = picture if scale == 1 else picture.resize(size, Image.Resampling.LANCZOS)
-        for quality in (90, 80, 70, 60, 50, 40, 30):
-            buffer = io.BytesIO()
-            small.save(buffer, format="webp", quality=quality, method=4)
-            if buffer.tell() <= budget:
-                return buffer.getvalue()
+        webp = cache(partial(_webp, small))
+        if len(webp(levels[-1])) <= budget:  # bytes fall with the quality: bisect
+            return webp(levels[bisect_left(levels, True,
+                                           key=lambda q: len(webp(q)) <= budget)])
     raise ValueError(
-        f"a frame needs {buffer.tell()} bytes at the lowest quality, over the budget of "
-        f"{budget}: draw fewer or smaller panels"
+        f"a frame needs {len(webp(levels[-1]))} bytes at the lowest quality, over the "
+        f"budget of {budget}: draw fewer or smaller panels"
     )
 
 
