@@ -55,47 +55,37 @@ class BoundaryCurve:
     area: float
 
 
-def boundary_pr(
-    predictions: Tensor | np.ndarray | Sequence[Any],
-    truths: Tensor | np.ndarray | Sequence[Any],
-    thresholds: Sequence[float] = THRESHOLDS,
-    tolerance: float = 1.0,
-    thin: bool = True,
-) -> BoundaryCurve:
+def boundary_pr(predictions: Tensor | np.ndarray | Sequence[Any],
+                truths: Tensor | np.ndarray | Sequence[Any],
+                thresholds: Sequence[float] = THRESHOLDS, tolerance: float = 1.0,
+                thin: bool = True) -> BoundaryCurve:
     """Score boundary maps as the Berkeley segmentation benchmark does.
 
     ``predictions``: N maps (H, W) of probabilities, as one array (N, H, W) or as a
     list when sizes differ. ``truths``: per image one map (H, W) or K annotators
-    (K, H, W), non-zero on a boundary. ``tolerance`` is a Euclidean distance in
-    pixels (1.0 reaches the four direct neighbours; Berkeley uses 0.0075 of the
-    image diagonal, 4.3 pixels on a 481 x 321 photograph).
+    (K, H, W), non-zero on a boundary. ``tolerance`` is a distance in pixels (Berkeley:
+    0.0075 of the image diagonal, 4.3 pixels on a 481 x 321 photograph).
 
     At each threshold the map is binarised (value >= threshold), thinned, and its
-    pixels are matched one to one with the pixels of each annotator. Precision is
-    the share of predicted pixels that *any* annotator matches; recall the share of
-    all annotators' pixels that are matched. Counts are summed over images before
-    dividing; a ratio 0/0 counts as 0. F is the harmonic mean. OIS takes each image
-    at its own best threshold (of equal ones the highest), sums those counts and
-    computes F once; it is nearly always above ODS, though no theorem says so.
-    AP interpolates precision linearly between the points (recall, precision), averages
-    it over recalls 0, 0.01 ... 1 and takes 0 outside the recalls reached: confident
-    maps, whose recall stays high at every threshold, lose by it, and a map of zeros
-    and ones has AP 0 however good it is. ``area`` repairs that.
+    pixels are matched one to one with those of each annotator. Precision is the share
+    of predicted pixels that *any* annotator matches; recall the share of all
+    annotators' pixels that are matched. Counts are summed over images before dividing;
+    0/0 counts as 0. OIS takes each image at its own best threshold (of equal ones the
+    highest) and computes F once from the summed counts. AP interpolates precision
+    linearly at recalls 0, 0.01 ... 1 and takes 0 outside the recalls reached, so that a
+    map of zeros and ones has AP 0 however good it is; ``area`` repairs that.
 
     Differences from the Berkeley code (``correspondPixels``, ``boundaryBench``):
 
-    * Matching: ours has the most pairs possible; Berkeley's minimises the summed
-      distance, a miss costing 100 times ``tolerance``. The number of pairs agrees
-      except in contrived layouts; which pixels are left over may not, so that with
-      several annotators the precision may differ by a few pixels.
-    * Thinning: Zhang-Suen skeletons, where Berkeley calls Matlab's ``bwmorph``
-      (Guo-Hall). The truth is thinned too (Berkeley trusts its annotators), so that
-      a perfect prediction scores 1 even if its lines are staircases. Papers such
-      as HED first suppress non-maxima of the soft map: `suppress_non_maxima`.
-    * Thresholds: 30, not 99, and no interpolation of F between them.
-    * AP: Berkeley divides the sum of 101 values by 100. Ours also leaves out
-      thresholds that another one beats in both precision and recall (thinning makes
-      recall fall at low thresholds, where edges flow together).
+    * Matching has the most pairs possible; Berkeley's minimises the summed distance, a
+      miss costing 100 times ``tolerance``. The number of pairs agrees except in
+      contrived layouts; with several annotators precision may differ by a few pixels.
+    * Thinning: Zhang-Suen skeletons (Berkeley: Matlab's ``bwmorph``, Guo-Hall), of the
+      truth as well, so that a perfect prediction scores 1. Papers such as HED first
+      suppress non-maxima of the soft map: `suppress_non_maxima`.
+    * 30 thresholds, not 99, and no interpolation of F between them.
+    * AP leaves out thresholds that another one beats in both precision and recall, and
+      divides the sum of 101 values by 101 (Berkeley: 100).
 
     Raises ValueError when numbers, shapes or ranges do not fit.
     """
@@ -107,34 +97,19 @@ def boundary_pr(
             f"expected as many truths as predictions and at least one, "
             f"got {len(predictions)} predictions and {len(truths)} truths"
         )
-    counts = np.stack(
-        [
-            boundary_counts(prediction, truth, levels, tolerance, thin)
-            for prediction, truth in zip(predictions, truths, strict=True)
-        ]
-    )  # (N, T, 4)
+    counts = np.stack([boundary_counts(*pair, levels, tolerance, thin)
+                       for pair in zip(predictions, truths, strict=True)])  # (N, T, 4)
     precision, recall, f = _precision_recall_f(counts.sum(axis=0))
     best = int(f.argmax())
     return BoundaryCurve(
-        thresholds=levels,
-        precision=precision,
-        recall=recall,
-        f=f,
-        ods=float(f[best]),
-        ods_threshold=float(levels[best]),
-        ois=_optimal_image_scale(counts),
-        ap=_area(recall, precision, fill=False),
-        area=_area(recall, precision, fill=True),
-    )
+        levels, precision, recall, f, ods=float(f[best]), ods_threshold=float(levels[best]),
+        ois=_optimal_image_scale(counts), ap=_area(recall, precision, fill=False),
+        area=_area(recall, precision, fill=True))
 
 
-def boundary_counts(
-    prediction: Tensor | np.ndarray,
-    truth: Tensor | np.ndarray,
-    thresholds: Sequence[float] | np.ndarray = THRESHOLDS,
-    tolerance: float = 1.0,
-    thin: bool = True,
-) -> np.ndarray:
+def boundary_counts(prediction: Tensor | np.ndarray, truth: Tensor | np.ndarray,
+                    thresholds: Sequence[float] | np.ndarray = THRESHOLDS,
+                    tolerance: float = 1.0, thin: bool = True) -> np.ndarray:
     """Counts of one image, (T, 4) int64: the raw material of ``boundary_pr``.
 
     Columns: predicted pixels that are matched, predicted pixels, annotated pixels
@@ -192,11 +167,8 @@ def suppress_non_maxima(maps: Tensor | np.ndarray, sigma: float = 1.0) -> np.nda
     across = 0.5 * np.arctan2(2 * xy, xx - yy) + np.pi / 2
     dy, dx = np.sin(across), np.cos(across)
     n, rows, columns = np.indices(values.shape)
-    sides = [
-        map_coordinates(smooth, [n, rows + s * dy, columns + s * dx], order=1,
-                        mode="nearest")
-        for s in (1, -1)
-    ]
+    sides = [map_coordinates(smooth, [n, rows + s * dy, columns + s * dx], order=1,
+                             mode="nearest") for s in (1, -1)]
     bent = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy) < -1e-6  # a crest, not a flank
     return np.where(bent & (smooth >= sides[0]) & (smooth >= sides[1]), values, 0.0)
 
@@ -223,9 +195,8 @@ def _index_map(mask: np.ndarray, margin: int) -> np.ndarray:
     return np.pad(index, margin, constant_values=-1)
 
 
-def _match(
-    rows: np.ndarray, columns: np.ndarray, index: np.ndarray, offsets: np.ndarray
-) -> np.ndarray:
+def _match(rows: np.ndarray, columns: np.ndarray, index: np.ndarray,
+           offsets: np.ndarray) -> np.ndarray:
     """Which of P predicted pixels a largest one-to-one matching covers: (P,) bool."""
     near = index[rows[:, None] + offsets[:, 0], columns[:, None] + offsets[:, 1]]
     real = near >= 0  # (P, M)
@@ -233,16 +204,12 @@ def _match(
         return np.zeros(len(rows), dtype=bool)
     ends = np.concatenate([[0], real.sum(axis=1).cumsum()]).astype(np.int32)
     neighbours = near[real]
-    graph = csr_array(
-        (np.ones(len(neighbours), dtype=np.int8), neighbours, ends),
-        shape=(len(rows), int(index.max()) + 1),
-    )
+    graph = csr_array((np.ones(len(neighbours), dtype=np.int8), neighbours, ends),
+                      shape=(len(rows), int(index.max()) + 1))
     return maximum_bipartite_matching(graph, perm_type="column") >= 0
 
 
-def _precision_recall_f(
-    counts: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _precision_recall_f(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Counts (..., 4) -> precision, recall and F, each (...)."""
     matched_p, all_p, matched_t, all_t = np.moveaxis(counts.astype(float), -1, 0)
     precision = matched_p / np.maximum(all_p, 1)
@@ -282,9 +249,8 @@ def iou(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
     ``prediction`` and ``truth`` are integer maps of equal shape with values below
     ``classes``; pixels of all images are counted together.
     """
-    return multiclass_jaccard_index(
-        prediction, truth, classes, average="none", zero_division=float("nan")
-    )
+    return multiclass_jaccard_index(prediction, truth, classes, average="none",
+                                    zero_division=float("nan"))
 
 
 def mean_iou(prediction: Tensor, truth: Tensor, classes: int) -> float:
@@ -329,9 +295,8 @@ def multiply_adds(model: nn.Module, *input_shape: int) -> int:
             total += output.numel() * weight[0].numel()
 
     layers = (nn.Linear, nn.modules.conv._ConvNd)
-    hooks = [
-        m.register_forward_hook(count) for m in model.modules() if isinstance(m, layers)
-    ]
+    hooks = [m.register_forward_hook(count) for m in model.modules()
+             if isinstance(m, layers)]
     training = model.training
     first = next(model.parameters(), torch.zeros(()))
     try:
@@ -379,13 +344,10 @@ class Detection:
     by_size: dict[str, float]  # each the mean over classes
 
 
-def average_precision(
-    predictions: Sequence[tuple[Tensor, Tensor, Tensor]],
-    truths: Sequence[tuple[Tensor, Tensor]],
-    class_names: Sequence[str],
-    iou: float = 0.5,
-    sizes: Mapping[str, tuple[float, float]] | None = None,
-) -> Detection:
+def average_precision(predictions: Sequence[tuple[Tensor, Tensor, Tensor]],
+                      truths: Sequence[tuple[Tensor, Tensor]],
+                      class_names: Sequence[str], iou: float = 0.5,
+                      sizes: Mapping[str, tuple[float, float]] | None = None) -> Detection:
     """Average precision of detections as COCO computes it (``pycocotools``).
 
     ``predictions``: per image boxes (k, 4), scores (k,) and labels (k,);  ``truths``: per
