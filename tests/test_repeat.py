@@ -6,7 +6,8 @@ from pathlib import Path
 import papermill
 import pytest
 
-from utils import chapters, evidence
+import measure
+from utils import chapters
 
 
 def printed(slug: str, folder: Path, name: str) -> list[str]:
@@ -18,7 +19,7 @@ def printed(slug: str, folder: Path, name: str) -> list[str]:
     texts = [o.text for c in ran.cells for o in c.get("outputs", [])
              if o.output_type == "stream" and o.name == "stdout"]
     # one print may arrive in one piece or in several: compare line by line
-    return [*"".join(texts).splitlines(), repr(evidence.read_record(ran))]
+    return [*"".join(texts).splitlines(), repr(measure.read_record(ran))]
 
 
 @pytest.mark.parametrize("slug", chapters.find())

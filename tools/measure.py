@@ -15,7 +15,21 @@ from typing import Any
 
 import papermill
 
+from run import write_atomically
 from utils import chapters, evidence, runtime
+
+
+def read_record(notebook: Any) -> dict[str, Any]:
+    """The one record in an executed notebook's outputs."""
+    found = [
+        output["metadata"][evidence.KEY]
+        for cell in notebook.cells for output in cell.get("outputs", [])
+        if evidence.KEY in output.get("metadata", {})
+    ]
+    if len(found) != 1:
+        raise ValueError(f"expected one evidence record, found {len(found)}: the cell "
+                         "tagged 'claim' must end with evidence.Record(...)")
+    return found[0]
 
 
 def measure(slug: str, seed: int, source: str | None) -> dict[str, Any]:
@@ -30,7 +44,7 @@ def measure(slug: str, seed: int, source: str | None) -> dict[str, Any]:
         )
     if chapters.code_hash(slug) != code:
         raise RuntimeError(f"{chapter.path.name} was changed during the run: measure again")
-    record = evidence.read_record(ran)
+    record = read_record(ran)
     seconds = sum(c.metadata.papermill.duration or 0 for c in ran.cells
                   if c.cell_type == "code")
     row = {"seed": seed, "source": source or default_source(slug)}
@@ -65,7 +79,7 @@ def run(slug: str, seeds: int, source: str | None) -> Path:
         rows = sorted([*rows, row], key=lambda r: (r["source"] != own, r["source"], r["seed"]))
         stored = {"chapter": slug, "rows": rows} | {
             key: record[key] for key in ("metric", "better", "baseline_name", "method_name")}
-        chapters.write_atomically(evidence.path(slug), json.dumps(stored, indent=1) + "\n")
+        write_atomically(evidence.path(slug), json.dumps(stored, indent=1) + "\n")
         print(f"{slug} seed {seed} {source}: baseline {row['baseline']:.4f}, "
               f"method {row['method']:.4f} ({row['seconds']:.0f} s)", flush=True)
     return evidence.path(slug)

@@ -11,8 +11,10 @@ import io
 import json
 import os
 import sys
+import tempfile
 import time
 from base64 import b64decode, b64encode
+from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
@@ -27,6 +29,20 @@ import resource, sys
 _peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(_peak // (1 if sys.platform == "linux" else 1024))
 """
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write text so that a reader sees the old file or the new one, never a half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def shrink_png(data: str) -> str:
@@ -81,7 +97,7 @@ def run(slug: str) -> dict[str, float]:
     peak = int(notebook.cells.pop().outputs[0]["text"]) / 1024
     spent.pop(len(notebook.cells), None)
     tidy(notebook)
-    chapters.write_atomically(chapter.path, nbformat.writes(notebook) + "\n")
+    write_atomically(chapter.path, nbformat.writes(notebook) + "\n")
     return {"seconds": round(sum(spent.values()), 1), "peak_mb": round(peak)}
 
 
@@ -109,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         print(f"{row['seconds']:.1f} s, peak {row['peak_mb']:.0f} MB", flush=True)
         runs = chapters.last_runs() | {chapter.slug: row}
-        chapters.write_atomically(chapters.root() / chapters.RUNS,
+        write_atomically(chapters.root() / chapters.RUNS,
                                   json.dumps(runs, indent=1) + "\n")
     print(f"{len(wanted)} notebooks run and stored")
     return 0

@@ -1,19 +1,15 @@
-"""A chapter's claim, measured over seeds: stored, summarised, drawn.
+"""A chapter's claim, measured over seeds: stored, summarised, shown.
 
-The `claim` cell of a chapter returns a Record. `python -m utils.evidence hed --seeds 5`
-runs that very notebook once for each seed and stores one row a run in
-`book/evidence/hed.json`. Rows are never edited by hand; each carries the hash of the
-code that it was measured with, so that stale evidence shows (see `chapters.code_hash`).
+The `claim` cell of a chapter returns a Record. `make evidence` (tools/measure.py) runs
+that very notebook once for each seed and stores one row a run in `book/evidence/`. Rows
+are never edited by hand; each carries the hash of the code that it was measured with, so
+that stale evidence shows (see `chapters.code_hash`).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import os
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from html import escape
@@ -21,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from utils import chapters, plots, runtime
+from utils import chapters
 
 KEY = "book_evidence"  # where a record travels: in the metadata of its output
 
@@ -170,7 +165,8 @@ class Table:
 def show(slug: str, also: Mapping[str, tuple[str, str]] | None = None) -> Table:
     """The stored result of a chapter, one row for each comparison and data source.
 
-    `also` adds comparisons: a name -> (method arm, baseline arm).
+    `also` adds comparisons: a name -> (method arm, baseline arm). A source whose rows lack
+    one of the arms is left out of that comparison.
     """
     stored = load(slug)
     head = ["comparison", "data", "seeds", "baseline", "method", "difference",
@@ -178,8 +174,12 @@ def show(slug: str, also: Mapping[str, tuple[str, str]] | None = None) -> Table:
     if stored is None:
         return Table("Nothing measured yet: run `make evidence`", head, [])
     rows = []
+    known = {stored["method_name"], stored["baseline_name"], None}
     for name, arms in {"the claim": (None, None), **(also or {})}.items():
         for source in sources(stored):
+            first = next(r for r in stored["rows"] if r["source"] == source)
+            if not set(arms) <= known | set(first["more"]):
+                continue  # that source has no such arm
             s = summarise(stored, source, *arms)
             rows.append([
                 name, source, str(s.seeds), f"{s.baseline:.3f}", f"{s.method:.3f}",
@@ -190,16 +190,22 @@ def show(slug: str, also: Mapping[str, tuple[str, str]] | None = None) -> Table:
 
 
 def show_arms(slug: str) -> Table:
-    """Mean and standard deviation over seeds of every number that the claim records."""
+    """Mean and standard deviation over seeds of every number that the claim records.
+
+    A dash stands where a data source has no such number.
+    """
     stored = load(slug)
     if stored is None:
         return Table("Nothing measured yet: run `make evidence`", ["arm"], [])
+    more = dict.fromkeys(name for row in stored["rows"] for name in row["more"])
     rows = []
-    for name in (stored["method_name"], stored["baseline_name"], *stored["rows"][0]["more"]):
+    for name in (stored["method_name"], stored["baseline_name"], *more):
         row = [name]
         for source in sources(stored):
-            values = [value(stored, r, name) for r in stored["rows"] if r["source"] == source]
-            row.append(f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}")
+            values = [value(stored, r, name) for r in stored["rows"]
+                      if r["source"] == source and (name not in more or name in r["more"])]
+            row.append(f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+                       if len(values) > 1 else "-")
         rows.append(row)
     return Table(f"{stored['metric']}: mean ± standard deviation over the stored seeds",
                  ["arm", *sources(stored)], rows)
@@ -217,146 +223,3 @@ def card(slug: str, *, paper_parameters: int | str) -> Table:
         ["seconds here", f"{run['seconds']:.0f} on 2 CPU cores" if run else "-"],
         ["peak memory", f"{run['peak_mb']:.0f} MB" if run else "-"],
     ])
-
-
-def forest() -> Figure:
-    """Forest plot: the gain of every measured chapter relative to its baseline.
-
-    One line for each chapter and data source: the paired gain in per cent of the mean
-    baseline, with its 95 % interval, the seeds and the device. Positive is better.
-    """
-    lines = []
-    for slug in chapters.find():
-        stored = load(slug)
-        for source in sources(stored) if stored else []:
-            lines.append((slug, source, summarise(stored, source), stored))
-    if not lines:
-        raise ValueError("no evidence stored yet: run `make evidence CHAPTER=...`")
-    fig, axes = plots.figure(height=0.9 + 0.52 * len(lines))
-    ax = axes[0, 0]
-    for at, (slug, source, s, stored) in enumerate(reversed(lines)):
-        gain, low, high = (100 * v / abs(s.baseline) for v in s.gain)
-        color = plots.COLORS["method" if s.verdict == "better" else
-                             "baseline" if s.verdict == "worse" else "grey"]
-        ax.plot([low, high], [at, at], color=color)
-        ax.plot(gain, at, "o", color=color)
-        device = next(r["device"] for r in stored["rows"] if r["source"] == source)
-        ax.annotate(f"{s.difference:+.3f}, {s.seeds} seeds, {device}",
-                    (gain, at), xytext=(0, 5), textcoords="offset points", ha="center",
-                    fontsize=9)
-    ax.axvline(0, color="#333333", lw=1)
-    ax.set_yticks(range(len(lines)), [f"{a}\n({b})" for a, b, *_ in reversed(lines)])
-    low, high = ax.get_xlim()
-    ax.set_xscale("symlog", linthresh=10)  # a designed task dwarfs the others otherwise
-    ticks = [t for t in (-200, -50, -10, -5, 0, 5, 10, 50, 200) if low - 5 <= t <= high + 50]
-    ax.set_xticks(ticks, [str(t) for t in ticks])
-    ax.set(xlim=(min(low, -12) * 1.2, max(high, 12) * 1.5), ylim=(-0.5, len(lines) - 0.3),
-           xlabel="gain over the baseline (% of its mean)")
-    return fig
-
-
-def overview() -> Table:
-    """Every stored claim as one table, one row for each chapter and data source."""
-    rows = []
-    for slug, chapter in chapters.find().items():
-        stored = load(slug)
-        for source in sources(stored) if stored else []:
-            s = summarise(stored, source)
-            rows.append([
-                chapter.title, source, stored["metric"], f"{s.baseline:.3f}",
-                f"{s.method:.3f}", f"{s.difference:+.3f} ({s.low:+.3f} to {s.high:+.3f})",
-                str(s.seeds), s.verdict])
-    return Table("All stored claims", ["chapter", "data", "measure", "baseline", "method",
-                                       "difference (95 % interval)", "seeds", "reads"], rows)
-
-
-def read_record(notebook: Any) -> dict[str, Any]:
-    """The one record in an executed notebook's outputs."""
-    found = [
-        output["metadata"][KEY]
-        for cell in notebook.cells for output in cell.get("outputs", [])
-        if KEY in output.get("metadata", {})
-    ]
-    if len(found) != 1:
-        raise ValueError(f"expected one evidence record, found {len(found)}: the cell "
-                         "tagged 'claim' must end with evidence.Record(...)")
-    return found[0]
-
-
-def measure(slug: str, seed: int, source: str | None) -> dict[str, Any]:
-    """Run the chapter's notebook with that seed and source; return one row."""
-    import papermill
-
-    chapter, code = chapters.get(slug), chapters.code_hash(slug)
-    given = {"seed": seed} | ({"source": source} if source else {})
-    with tempfile.TemporaryDirectory() as folder:
-        ran = papermill.execute_notebook(
-            chapter.path, Path(folder) / "run.ipynb", parameters=given,
-            cwd=chapter.path.parent, progress_bar=False, kernel_name="python3",
-            execution_timeout=1200,
-        )
-    if chapters.code_hash(slug) != code:
-        raise RuntimeError(f"{chapter.path.name} was changed during the run: measure again")
-    record = read_record(ran)
-    seconds = sum(c.metadata.papermill.duration or 0 for c in ran.cells
-                  if c.cell_type == "code")
-    row = {"seed": seed, "source": source or default_source(slug)}
-    row |= {key: record[key] for key in ("baseline", "method", "more", "parameters")}
-    row |= {"seconds": round(seconds, 1), "code": code}
-    return row | runtime.environment() | {"_record": record}
-
-
-def default_source(slug: str) -> str:
-    """The value of `source` in the chapter's parameters cell."""
-    space: dict[str, Any] = {}
-    exec(chapters.code(slug, "parameters"), space)
-    return space["source"]
-
-
-def run(slug: str, seeds: int, source: str | None) -> Path:
-    """Measure seeds 0..seeds-1 of one source; each row is stored as soon as it is there.
-
-    A stored row is kept where its code is the chapter's present code, so that a run that
-    was broken off goes on where it stopped; all others of that source are replaced.
-    """
-    own, code = default_source(slug), chapters.code_hash(slug)
-    source = source or own
-    os.environ["BOOK_STATIC"] = "1"  # nobody looks on: no progress bars, no widgets
-    for seed in range(seeds):
-        stored = load(slug) or {"rows": []}
-        rows = [r for r in stored["rows"] if r["source"] != source or r["code"] == code]
-        if any(r["source"] == source and r["seed"] == seed for r in rows):
-            continue
-        row = measure(slug, seed, source)
-        record = row.pop("_record")
-        rows = sorted([*rows, row], key=lambda r: (r["source"] != own, r["source"], r["seed"]))
-        stored = {"chapter": slug, "rows": rows} | {
-            key: record[key] for key in ("metric", "better", "baseline_name", "method_name")}
-        chapters.write_atomically(path(slug), json.dumps(stored, indent=1) + "\n")
-        print(f"{slug} seed {seed} {source}: baseline {row['baseline']:.4f}, "
-              f"method {row['method']:.4f} ({row['seconds']:.0f} s)", flush=True)
-    return path(slug)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m utils.evidence")
-    parser.add_argument("chapter")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--source", default=None, help="data set (default: generated)")
-    options = parser.parse_args(arguments)
-    try:
-        chapters.get(options.chapter)
-    except ValueError as problem:
-        print(problem, file=sys.stderr)
-        return 2
-    if options.seeds < 2:
-        print("an interval needs --seeds of 2 or more", file=sys.stderr)
-        return 2
-    file = run(options.chapter, options.seeds, options.source)
-    print(f"{options.seeds} rows in {file.relative_to(chapters.root())}")
-    print(repr(show(options.chapter)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
