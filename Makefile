@@ -30,7 +30,7 @@ book: $(VENV)/.installed ## build the book from the stored outputs
 	@$(PY) tools/build.py
 
 test: $(VENV)/.installed ## test the package, the chapters, the book and its pages
-	@echo "Testing with $(WORKERS) workers (about ten minutes)"
+	@echo "Testing with $(WORKERS) workers (about twenty minutes)"
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest tests book \
 		-n $(WORKERS) --dist loadfile \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout $(CELL_SECONDS)
