@@ -14,6 +14,7 @@ from scipy import stats
 
 import measure
 import run
+import tagged
 from utils import chapters, evidence, metrics
 
 SLUGS = list(chapters.find())
@@ -46,7 +47,7 @@ def test_sections_and_tags(slug: str) -> None:
     assert len(re.findall(r"\{exercise\}", text)) >= 3
     assert len(re.findall(r"\{solution(-start)?\}", text)) >= 3
     space: dict = {}
-    exec(chapters.code(slug, "parameters"), space)
+    exec(tagged.code(slug, "parameters"), space)
     assert {"seed", "steps", "width", "source"} <= set(space)
 
 
@@ -112,7 +113,7 @@ def test_no_chapter_defines_what_utils_has(slug: str) -> None:
 def test_evidence_was_measured_with_this_code(slug: str) -> None:
     stored = evidence.load(slug)
     assert stored, f"no evidence: make evidence CHAPTER={slug}"
-    now = chapters.code_hash(slug)
+    now = tagged.code_hash(slug)
     stale = {(r["source"], r["seed"]) for r in stored["rows"] if r["code"] != now}
     assert not stale, f"measured with other code: make evidence CHAPTER={slug}"
     generated = measure.default_source(slug)
@@ -137,7 +138,7 @@ def test_summary_recomputed_from_its_rows(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_paper_scale_stays_off_the_memory(slug: str) -> None:
-    model = chapters.namespace(slug)["paper_scale"]()
+    model = tagged.namespace(slug)["paper_scale"]()
     model = model if isinstance(model, torch.nn.Module) else next(iter(model.values()))
     assert all(p.is_meta for p in model.parameters())
     assert metrics.parameters(model) > 1e6
@@ -145,8 +146,8 @@ def test_paper_scale_stays_off_the_memory(slug: str) -> None:
 
 def test_measured_cells_end_at_the_claim_and_skip_figures() -> None:
     for slug in SLUGS:
-        measured = chapters.measured_cells(chapters.get(slug).notebook)
-        assert chapters.has_tag(measured[-1], "claim")
+        measured = tagged.measured_cells(chapters.get(slug).notebook)
+        assert tagged.has_tag(measured[-1], "claim")
         assert not any(c.metadata.get("mystnb", {}).get("figure") for c in measured)
 
 
@@ -163,7 +164,7 @@ def test_hash_ignores_comments_and_sees_code(tmp_path: Path, monkeypatch) -> Non
         path = tmp_path / "x.ipynb"
         nbformat.write(sample(source), path)
         monkeypatch.setattr(chapters, "get", lambda slug: chapters.Chapter(slug, "", path))
-        return chapters.code_hash("x")
+        return tagged.code_hash("x")
 
     assert hashed("a = 1\nb = a + 2") == hashed("a = 1  # one\n\nb = (a\n     + 2)")
     assert hashed("a = 1") != hashed("a = 2")
@@ -253,7 +254,7 @@ def test_forest_draws_every_stored_claim() -> None:
     count = sum(len(evidence.sources(evidence.load(slug))) for slug in SLUGS)
     space: dict = {}
     for tag in ("setup", "forest"):  # the code that the reader of the claims page sees
-        exec(chapters.code("claims", tag), space)
+        exec(tagged.code("claims", tag), space)
     ax = space["forest"](space["lines"]).axes[0]
     assert len(ax.get_yticks()) == count
     assert len(space["overview"](space["lines"]).rows) == count
@@ -261,7 +262,7 @@ def test_forest_draws_every_stored_claim() -> None:
 
 def test_measuring_goes_on_where_it_stopped(tmp_path: Path, monkeypatch) -> None:
     """Rows of the present code are kept, stale rows of that source are replaced."""
-    slug, now = SLUGS[0], chapters.code_hash(SLUGS[0])
+    slug, now = SLUGS[0], tagged.code_hash(SLUGS[0])
     record = {"metric": "F", "better": "higher", "baseline_name": "a", "method_name": "b"}
     asked = []
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from utils import blocks, chapters, data, metrics
+import tagged
+from utils import blocks, data, metrics
 
 
 @pytest.fixture(scope="module")
 def dim() -> dict:
-    return chapters.namespace("deep-image-matting", seed=0)
+    return tagged.namespace("deep-image-matting", seed=0)
 
 
 @pytest.fixture

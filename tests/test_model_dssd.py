@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils import blocks, chapters, metrics
+import tagged
+from utils import blocks, metrics
 from utils.data.nested import nested
 
 SIDES = (7, 14, 28, 46, 56)
@@ -13,7 +14,7 @@ SIDES = (7, 14, 28, 46, 56)
 
 @pytest.fixture(scope="module")
 def dssd() -> dict:
-    return chapters.namespace("dssd", seed=0)
+    return tagged.namespace("dssd", seed=0)
 
 
 @pytest.fixture(scope="module")

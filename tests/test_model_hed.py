@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 
-from utils import chapters, metrics
+import tagged
+from utils import metrics
 
 
 @pytest.fixture(scope="module")
 def hed() -> dict:
-    return chapters.namespace("hed", seed=0)
+    return tagged.namespace("hed", seed=0)
 
 
 def test_zero_logits_cost_what_the_formula_says(hed: dict) -> None:
@@ -56,7 +57,7 @@ def test_scaling_a_side_against_its_weight_changes_nothing(hed: dict) -> None:
 def test_build_depends_on_the_seed_only(hed: dict) -> None:
     a, b = hed["build"](), hed["build"]()
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters()))
-    other = chapters.namespace("hed", seed=1)["build"]()
+    other = tagged.namespace("hed", seed=1)["build"]()
     assert not torch.equal(a.sides[0].weight, other.sides[0].weight)
 
 

@@ -7,12 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from utils import chapters, metrics
+import tagged
+from utils import metrics
 
 
 @pytest.fixture(scope="module")
 def slimming() -> dict:
-    return chapters.namespace("network-slimming", seed=0)
+    return tagged.namespace("network-slimming", seed=0)
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils import chapters, metrics, train
+import tagged
+from utils import metrics, train
 
 
 @pytest.fixture(scope="module")
 def osvos() -> dict:
-    return chapters.namespace("osvos", seed=0)
+    return tagged.namespace("osvos", seed=0)
 
 
 @pytest.fixture

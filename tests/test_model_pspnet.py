@@ -5,12 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils import chapters, metrics
+import tagged
+from utils import metrics
 
 
 @pytest.fixture(scope="module")
 def pspnet() -> dict:
-    return chapters.namespace("pspnet", seed=0)
+    return tagged.namespace("pspnet", seed=0)
 
 
 @pytest.fixture

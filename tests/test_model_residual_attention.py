@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from utils import chapters, metrics
+import tagged
+from utils import metrics
 
 
 @pytest.fixture(scope="module")
 def chapter() -> dict:
-    return chapters.namespace("residual-attention", seed=0)
+    return tagged.namespace("residual-attention", seed=0)
 
 
 @pytest.fixture

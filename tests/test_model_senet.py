@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from utils import chapters, metrics
+import tagged
+from utils import metrics
 
 
 @pytest.fixture(scope="module")
 def senet() -> dict:
-    return chapters.namespace("senet", seed=0)
+    return tagged.namespace("senet", seed=0)
 
 
 @pytest.fixture

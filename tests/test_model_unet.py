@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from utils import chapters, metrics
+import tagged
+from utils import metrics
 
 
 @pytest.fixture(scope="module")
 def unet() -> dict:
-    return chapters.namespace("unet", seed=0)
+    return tagged.namespace("unet", seed=0)
 
 
 def strip(gap: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any
 
 import papermill
 
+import tagged
 from run import write_atomically
 from utils import chapters, evidence, runtime
 
@@ -34,7 +35,7 @@ def read_record(notebook: Any) -> dict[str, Any]:
 
 def measure(slug: str, seed: int, source: str | None) -> dict[str, Any]:
     """Run the chapter's notebook with that seed and source; return one row."""
-    chapter, code = chapters.get(slug), chapters.code_hash(slug)
+    chapter, code = chapters.get(slug), tagged.code_hash(slug)
     given = {"seed": seed} | ({"source": source} if source else {})
     with tempfile.TemporaryDirectory() as folder:
         ran = papermill.execute_notebook(
@@ -42,7 +43,7 @@ def measure(slug: str, seed: int, source: str | None) -> dict[str, Any]:
             cwd=chapter.path.parent, progress_bar=False, kernel_name="python3",
             execution_timeout=1200,
         )
-    if chapters.code_hash(slug) != code:
+    if tagged.code_hash(slug) != code:
         raise RuntimeError(f"{chapter.path.name} was changed during the run: measure again")
     record = read_record(ran)
     seconds = sum(c.metadata.papermill.duration or 0 for c in ran.cells
@@ -56,7 +57,7 @@ def measure(slug: str, seed: int, source: str | None) -> dict[str, Any]:
 def default_source(slug: str) -> str:
     """The value of `source` in the chapter's parameters cell."""
     space: dict[str, Any] = {}
-    exec(chapters.code(slug, "parameters"), space)
+    exec(tagged.code(slug, "parameters"), space)
     return space["source"]
 
 
@@ -66,7 +67,7 @@ def run(slug: str, seeds: int, source: str | None) -> Path:
     A stored row is kept where its code is the chapter's present code, so that a run that
     was broken off goes on where it stopped; all others of that source are replaced.
     """
-    own, code = default_source(slug), chapters.code_hash(slug)
+    own, code = default_source(slug), tagged.code_hash(slug)
     source = source or own
     os.environ["BOOK_STATIC"] = "1"  # nobody looks on: no progress bars, no widgets
     for seed in range(seeds):

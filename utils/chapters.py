@@ -1,14 +1,11 @@
-"""The notebooks themselves: find them, read their tagged cells, hash their code."""
+"""The notebooks themselves: where they are, and how they last ran."""
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import nbformat
 
@@ -66,51 +63,6 @@ def get(slug: str) -> Chapter:
     if slug not in known:
         raise ValueError(f"no chapter {slug!r}; the book has: {', '.join(known)}")
     return known[slug]
-
-
-def has_tag(cell: Any, *tags: str) -> bool:
-    return bool(set(tags) & set(cell.metadata.get("tags", [])))
-
-
-def code(slug: str, *tags: str) -> str:
-    """The source of a chapter's code cells that carry one of `tags`, in order."""
-    cells = get(slug).notebook.cells
-    return "\n\n".join(
-        cell.source for cell in cells if cell.cell_type == "code" and has_tag(cell, *tags)
-    )
-
-
-def namespace(slug: str, **parameters: Any) -> dict[str, Any]:
-    """Execute the cells tagged setup, parameters and model; return what they define.
-
-    Tests use it, so that what is tested is the code that the reader sees.
-    """
-    space: dict[str, Any] = {"__name__": slug}
-    for tag in ("setup", "parameters", "model"):
-        if tag == "model":
-            space.update(parameters)
-        exec(compile(code(slug, tag), f"{slug}:{tag}", "exec"), space)
-    return space
-
-
-def measured_cells(notebook: nbformat.NotebookNode) -> list[Any]:
-    """The code cells that decide the numbers: up to the claim, without figures."""
-    cells = []
-    for cell in notebook.cells:
-        figure = cell.metadata.get("mystnb", {}).get("figure")
-        if cell.cell_type == "code" and not figure:
-            cells.append(cell)
-        if has_tag(cell, "claim"):
-            return cells
-    raise ValueError("the notebook has no cell tagged 'claim'")
-
-
-def code_hash(slug: str) -> str:
-    """Hash of the syntax trees of `measured_cells`: comments and layout do not count."""
-    digest = hashlib.sha256()
-    for cell in measured_cells(get(slug).notebook):
-        digest.update(ast.dump(ast.parse(cell.source)).encode())
-    return digest.hexdigest()[:16]
 
 
 def last_runs() -> dict[str, dict[str, float]]:

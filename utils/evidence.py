@@ -3,7 +3,7 @@
 The `claim` cell of a chapter returns a Record. `make evidence` (tools/measure.py) runs
 that very notebook once for each seed and stores one row a run in `book/evidence/`. Rows
 are never edited by hand; each carries the hash of the code that it was measured with, so
-that stale evidence shows (see `chapters.code_hash`).
+that stale evidence shows.
 """
 
 from __future__ import annotations

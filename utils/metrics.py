@@ -1,9 +1,9 @@
 """What the chapters measure, and exactly how.
 
-``torchmetrics`` computes whatever it has (intersection over union, accuracy, the
-confusion matrix). What it lacks is here: the boundary benchmark behind every number
-in the edge papers, DAVIS' two measures for masks, the errors of matting, detection's
-average precision (by ``pycocotools``), and what a network costs.
+``torchmetrics`` computes whatever it has (intersection over union, accuracy). What it
+lacks is here: the boundary benchmark behind every number in the edge papers, DAVIS' two
+measures for masks, the errors of matting, detection's average precision (by
+``pycocotools``), and what a network costs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from skimage.morphology import skeletonize
 from torch import Tensor, nn
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_confusion_matrix,
-    multiclass_jaccard_index,
-)
+from torchmetrics.functional.classification import (multiclass_accuracy,
+                                                    multiclass_jaccard_index)
 
 THRESHOLDS = tuple(np.linspace(0.0, 1.0, 32)[1:-1].tolist())
 """Thirty thresholds strictly between 0 and 1 (the Berkeley benchmark takes 99)."""
@@ -263,11 +260,6 @@ def accuracy(prediction: Tensor, truth: Tensor) -> float:
     labels = prediction.argmax(1) if prediction.ndim > truth.ndim else prediction
     classes = max(2, int(labels.max()) + 1, int(truth.max()) + 1)
     return float(multiclass_accuracy(labels, truth, classes, average="micro"))
-
-
-def confusion(prediction: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """Counts (classes, classes): row = true class, column = predicted class."""
-    return multiclass_confusion_matrix(prediction, truth, classes)
 
 
 def parameters(model: nn.Module) -> int:

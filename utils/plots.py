@@ -8,7 +8,8 @@ its role through the book: see COLORS. Photographs are drawn as they are, magnit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -195,6 +196,12 @@ def mask_over(ax: Axes, image: Any, mask: Any, title: str = "",
     return ax
 
 
+def palette(names: Iterable[str], roles: Mapping[str, str] | None) -> list[str]:
+    """Each name's colour: that of its role, or else the next of the spare ones."""
+    spare = cycle(["method", "baseline", "third", "fourth", "fifth", "grey", "truth"])
+    return [COLORS[(roles or {}).get(name) or next(spare)] for name in names]
+
+
 def curves(ax: Axes, series: Mapping[str, Any], *, x: Sequence[float] | None = None,
            roles: Mapping[str, str] | None = None, smooth: int = 1) -> Axes:
     """Lines with a seed band: each entry is (points,) or (seeds, points).
@@ -202,14 +209,12 @@ def curves(ax: Axes, series: Mapping[str, Any], *, x: Sequence[float] | None = N
     The band spans the smallest to the largest seed about the mean; `roles` maps a name
     to a colour role; `smooth` averages that many neighbouring points.
     """
-    spare = iter(["method", "baseline", "truth", "third", "fourth", "fifth", "grey"])
-    for name, values in series.items():
+    for (name, values), color in zip(series.items(), palette(series, roles)):
         lines = np.atleast_2d(np.asarray(values, dtype=float))
         if smooth > 1:
             window = np.ones(smooth) / smooth
             lines = np.stack([np.convolve(row, window, "valid") for row in lines])
         at = np.arange(lines.shape[1]) + smooth if x is None else x
-        color = COLORS[(roles or {}).get(name) or next(spare)]
         ax.plot(at, lines.mean(0), color=color, label=name)
         if len(lines) > 1:
             ax.fill_between(at, lines.min(0), lines.max(0), color=color, alpha=0.2, lw=0)
@@ -238,9 +243,7 @@ def pr_curves(series: Mapping[str, Any], *, roles: Mapping[str, str] | None = No
         ax.plot(recall[inside], iso[inside], color="#cfcfcf", lw=1)
         ax.annotate(f"F {level}", (1.0, level / (2 - level)), color="#767676", fontsize=9,
                     ha="right", va="bottom")
-    spare = iter(["method", "baseline", "third", "fourth", "fifth", "grey", "truth"])
-    for name, curve in series.items():
-        color = COLORS[(roles or {}).get(name) or next(spare)]
+    for (name, curve), color in zip(series.items(), palette(series, roles)):
         used = np.asarray(curve.recall) > 0
         r, p, f = (np.asarray(v)[used] for v in (curve.recall, curve.precision, curve.f))
         if len(r) == 0:
@@ -258,9 +261,8 @@ def bars(groups: Mapping[str, Any], *, errors: Mapping[str, Any] | None = None,
     """One bar for each entry, with its number, and a whisker where `errors` has one."""
     fig, axes = figure(height=height)
     ax = axes[0, 0]
-    spare = iter(["method", "baseline", "third", "fourth", "fifth", "grey", "truth"] * 3)
-    for at, (name, value) in enumerate(groups.items()):
-        color = COLORS[(roles or {}).get(name) or next(spare)]
+    for at, (name, color) in enumerate(zip(groups, palette(groups, roles))):
+        value = groups[name]
         ax.bar(at, value, color=color, width=0.7, yerr=(errors or {}).get(name),
                capsize=4)
         if labels:
@@ -281,9 +283,7 @@ def histogram(series: Mapping[str, Any], *, bins: int = 60, height: float = 2.8,
     flat = {name: np.ravel(torch.as_tensor(v).detach().cpu()) for name, v in series.items()}
     low, high = limits or (min(v.min() for v in flat.values()),
                            max(v.max() for v in flat.values()))
-    spare = iter(["method", "baseline", "third", "fourth", "fifth", "grey", "truth"])
-    for name, values in flat.items():
-        color = COLORS[(roles or {}).get(name) or next(spare)]
+    for (name, values), color in zip(flat.items(), palette(flat, roles)):
         ax.hist(values, bins=bins, range=(low, high), density=True, histtype="stepfilled",
                 facecolor=color + "30", edgecolor=color, lw=1.8, label=name)
     ax.set(xlabel=xlabel, ylabel="density")
