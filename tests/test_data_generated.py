@@ -423,5 +423,5 @@ def test_cells_options():
 
 def test_load_dispatches_and_lists_what_it_knows():
     assert same(data.load("cells", 3, seed=1), data.cells(3, seed=1))
-    with pytest.raises(ValueError, match="scenes, digits, cells, bsds500"):
+    with pytest.raises(ValueError, match="scenes, digits, cells, clips, .*, bsds500"):
         data.load("imagenet")

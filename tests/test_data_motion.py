@@ -103,8 +103,10 @@ def test_kinds_look_as_they_are_named(mattes) -> None:
         return ((alpha > 0.02) & (alpha < 0.98)).sum() / (alpha > 0.02).sum()
 
     shares = {kind: float(soft(kind)) for kind in KINDS}
-    assert shares["smoke"] > 0.98 and shares["lace"] < 0.6
+    assert shares["smoke"] > 0.7 and shares["lace"] < 0.5  # even smoke has a solid core
     assert shares["hair"] > 0.1 and shares["soft"] > 0.15
+    solid = (mattes.alpha > 0.99).flatten(1).sum(1)
+    assert solid.min() > 50  # so that a narrow trimap shows some foreground
     lace = mattes.alpha[mattes.kind == KINDS.index("lace")]
     away = F.max_pool2d(lace, 9, 1, 4) - lace  # holes: background amid foreground
     assert all((a > 0.95).sum() > 40 for a in away)
