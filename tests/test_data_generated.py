@@ -3,10 +3,15 @@
 import dataclasses
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
+from matplotlib.cbook import get_sample_data
+from PIL import Image
+from scipy.ndimage import binary_opening
 from scipy.ndimage import label as components
 
 from utils import data
@@ -105,6 +110,105 @@ def test_crop_refuses_pictures_of_the_other_split():
         data.crop(rng, "test", 32, min_scale=0)
     with pytest.raises(ValueError, match="unknown picture"):
         data.photo("lena")
+
+
+def test_pieces_refuse_sizes_that_are_none():
+    rng = np.random.default_rng(0)
+    for size in (0, -8, 2.5, True):
+        with pytest.raises(ValueError, match="size must be an integer >= 1"):
+            data.crop(rng, "train", size)
+        with pytest.raises(ValueError, match="size must be an integer >= 1"):
+            data.texture(rng, "train", "brick", size)
+
+
+@pytest.mark.parametrize("family", data.GENERATED)
+@pytest.mark.parametrize(("bad", "expected"), [
+    ({"n": 0}, "n must be an integer >= 1, got 0"), ({"n": -2}, "n must .* got -2"),
+    ({"n": 1.5}, "n must"), ({"n": True}, "n must"),
+    ({"size": 0}, r"size must be an integer >= \d\d, got 0"),
+    ({"size": -64}, "size must .* got -64"), ({"size": 64.0}, "size must"),
+    ({"seed": -1}, "seed must be an integer >= 0, got -1"), ({"seed": None}, "seed must"),
+])
+def test_every_family_says_which_numbers_it_expects(family, bad, expected):
+    with pytest.raises(ValueError, match=expected):
+        data.load(family, **{"n": 2} | bad)
+
+
+# --- whole photographs -------------------------------------------------------
+
+
+def test_photographs_are_squares_in_range():
+    made = data.photographs(96)
+    assert tuple(made) == photos.SHOWN
+    assert {"astronaut", "chelsea", "coffee", "rocket", "motorcycle", "hopper", "china",
+            "flower", "camera", "coins"} <= set(made)
+    for name, image in made.items():
+        assert image.shape == (3, 96, 96) and image.dtype == torch.float32
+        assert image.is_contiguous() and 0 <= image.min() and image.max() <= 1
+        assert image.std() > 0.02
+        grey = name in ("camera", "coins", "moon", "page")
+        assert torch.equal(image[0], image[2]) == grey
+    large = data.photographs(640, ["page"])["page"]  # a file of 191 rows is enlarged
+    assert large.shape == (3, 640, 640)
+
+
+def test_photographs_are_the_files_themselves():
+    """The astronaut is square, the cat's middle is shown, the officer's cap is in."""
+    made = data.photographs(512, ("astronaut", "hopper"))
+    assert list(made) == ["astronaut", "hopper"]
+    file = Image.open(Path(skimage.__file__).parent / "data/astronaut.png")
+    pixels = torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1) / 255
+    assert torch.equal(made["astronaut"], pixels)
+    small = np.asarray(file.convert("RGB").resize((128, 128), Image.Resampling.BICUBIC))
+    expected = torch.from_numpy(small.copy()).permute(2, 0, 1) / 255
+    assert torch.equal(data.photographs(128, ["astronaut"])["astronaut"], expected)
+    hopper = get_sample_data("grace_hopper.jpg", asfileobj=False)
+    top = np.asarray(Image.open(hopper).convert("RGB"))[:512]
+    assert (255 * made["hopper"] - torch.tensor(top).permute(2, 0, 1)).abs().max() < 3
+    cat = np.asarray(Image.open(Path(skimage.__file__).parent / "data/chelsea.png"))
+    middle = torch.tensor(cat[:, 76:376]).permute(2, 0, 1) / 255
+    assert torch.equal(data.photographs(300, ["chelsea"])["chelsea"], middle)
+
+
+def test_photographs_are_antialiased():
+    """Small ones are means of regions: their mean is that of the large ones."""
+    large, small = data.photographs(480), data.photographs(48)
+    for name in photos.SHOWN:
+        mean = torch.nn.functional.avg_pool2d(large[name], 10)
+        assert (mean - small[name]).abs().mean() < 0.02
+
+
+def test_photographs_twice_are_equal_and_do_not_share_memory():
+    one = data.photographs(64, ["coffee"])["coffee"]
+    kept = one.clone()
+    one.zero_()
+    assert torch.equal(data.photographs(64, ["coffee"])["coffee"], kept)
+    with pytest.raises(ValueError, match="read-only"):
+        photos._square("coffee")[0, 0, 0] = 0
+
+
+def test_photographs_come_with_the_packages(monkeypatch, tmp_path):
+    """With an empty folder of downloads, nothing is asked of the network."""
+    def refuse(*_, **__):
+        raise AssertionError("a picture was looked for on the network")
+
+    fetcher = skimage.data._fetchers._image_fetcher
+    monkeypatch.setattr(fetcher, "path", tmp_path)
+    monkeypatch.setattr(fetcher, "fetch", refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    photos._square.cache_clear()
+    assert len(data.photographs(8)) == len(photos.SHOWN)
+    with pytest.raises(AssertionError, match="on the network"):
+        skimage.data.eagle()  # one that is not in the package: the refusal works
+
+
+def test_photographs_refuse_unknown_names_and_sizes():
+    with pytest.raises(ValueError, match="'astronaut'.*'page'.*got 'lena'"):
+        data.photographs(64, ["coffee", "lena"])
+    for size in (0, -8, 1.5, None):
+        with pytest.raises(ValueError, match="size must be an integer >= 1"):
+            data.photographs(size)
+    assert data.photographs(64, ()) == {}
 
 
 # --- scenes ------------------------------------------------------------------
@@ -231,9 +335,11 @@ def test_clutter_changes_pixels_but_no_label_kind():
     messy = data.scenes(8, objects=(0, 0), clutter=10)
     assert messy.classes.sum() == 0 and messy.boundary.sum() == 0
     assert all(boxes.shape == (0, 4) for boxes in messy.boxes)
-    assert torch.equal(plain.image[0].isnan(), messy.image[0].isnan())
-    changed = (plain.image[0] != messy.image[0]).any(0).float().mean()
-    assert 0.01 < changed < 0.6
+    changed = (plain.image[0] != messy.image[0]).any(0).numpy()
+    assert 0.01 < changed.mean() < 0.6
+    patches = binary_opening(changed, np.ones((3, 3)))  # pieces of 3 x 3 and larger
+    assert patches.sum() > 0.9 * changed.sum()
+    assert 2 <= components(patches)[1] <= 20  # ten are expected, some touch
 
 
 @pytest.mark.parametrize("class_by", ["shape", "texture", "both"])

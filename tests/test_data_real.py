@@ -48,7 +48,7 @@ def write_cifar(folder: Path, rows=7) -> Path:
     return place
 
 
-def write_bsds(folder: Path, shape=(20, 30), annotators=3) -> Path:
+def write_bsds(folder: Path, shape=(20, 30), annotators=3, upright=False) -> Path:
     place = folder / "BSDS500" / "data"
     for kind in ("images", "groundTruth"):
         (place / kind / "train").mkdir(parents=True)
@@ -58,6 +58,7 @@ def write_bsds(folder: Path, shape=(20, 30), annotators=3) -> Path:
         lines = np.zeros(shape, np.uint8)
         lines[k, :] = 1
         cell[0, k] = {"Segmentation": lines, "Boundaries": lines}
+    cell = cell.T if upright else cell
     savemat(place / "groundTruth/train/8.mat", {"groundTruth": cell})
     return place
 
@@ -194,6 +195,21 @@ def test_lemur_piece():
     assert alpha[item.trimap == 255].min() > 0.9 and alpha[item.trimap == 0].max() < 0.1
 
 
+@needs_pieces
+def test_oxford_pets_piece():
+    made = data.load("oxford_pets", "all", PIECES)
+    assert len(made) == 5 and [m.name for m in made] == sorted(m.name for m in made)
+    for item in made:
+        assert item.image.dtype == torch.uint8 and item.labels.dtype == torch.int64
+        assert item.image.shape == (3, *item.labels.shape)
+        share = item.labels.flatten().bincount(minlength=3) / item.labels.numel()
+        assert len(share) == 3 and share.min() > 0.02  # data.PET_CLASSES, all of them
+        edge = torch.cat([item.labels[0], item.labels[:, 0], item.labels[:, -1]])
+        assert (edge == 0).float().mean() > 0.7  # background is where the frame is
+    with pytest.raises(data.DataNotFound, match="trainval.txt"):
+        data.oxford_pets("trainval", PIECES)
+
+
 # --- where a set is looked for -----------------------------------------------
 
 
@@ -230,8 +246,14 @@ def test_unknown_set_and_bad_arguments(tmp_path):
     for call in (data.bsds500, data.cifar10):
         with pytest.raises(ValueError, match="split must be"):
             call("all", tmp_path)
-        with pytest.raises(ValueError, match="limit must be"):
-            call("train", tmp_path, 0)
+        for limit in (0, -1, 2.5):
+            with pytest.raises(ValueError, match="limit must be an integer >= 1"):
+                call("train", tmp_path, limit)
+    for height in (0, -3, 2.5):  # before anything is looked for
+        with pytest.raises(ValueError, match="height must be an integer >= 1"):
+            data.davis2016("val", tmp_path, height=height)
+        with pytest.raises(ValueError, match="height must be an integer >= 1"):
+            real.pixels(tmp_path, height=height)
 
 
 def test_helpers_pair_pictures_and_read_classes_as_stored(tmp_path):
@@ -299,6 +321,17 @@ def test_damaged_bsds500_truth(tmp_path, how):
     check_damage(place / "groundTruth/train/8.mat", how, "bsds500", read)
 
 
+def test_bsds500_reads_annotators_in_a_row_or_in_a_column(tmp_path):
+    for upright in (False, True):
+        write_bsds(tmp_path / str(upright), upright=upright)
+    row, column = (data.bsds500("train", tmp_path / f)[0] for f in ("False", "True"))
+    assert column.boundaries.shape == (3, 20, 30)
+    assert torch.equal(row.boundaries, column.boundaries)
+    write_bsds(tmp_path / "none", annotators=0)
+    with pytest.raises(data.DataCorrupt, match="8.mat"):
+        data.bsds500("train", tmp_path / "none")
+
+
 @pytest.mark.parametrize("how", ["truncated", "empty", "html"])
 def test_damaged_bsds500_image(tmp_path, how):
     place = write_bsds(tmp_path)
@@ -330,6 +363,7 @@ def write_small(folder: Path) -> dict[str, Path]:
     picture("CamVid/val/a.png", "RGB", "red")
     picture("DAVIS/JPEGImages/480p/dog/00000.jpg", "RGB", "red")
     picture("BCCD/JPEGImages/a.jpg", "RGB", "red")
+    picture("oxford-iiit-pet/images/a.jpg", "RGB", "red")
     (folder / "DAVIS/ImageSets/480p").mkdir(parents=True)
     (folder / "DAVIS/ImageSets/480p/val.txt").write_text(
         "/JPEGImages/480p/dog/00000.jpg /Annotations/480p/dog/00000.png\n")
@@ -338,7 +372,10 @@ def write_small(folder: Path) -> dict[str, Path]:
     boxes = folder / "BCCD/Annotations/a.xml"
     boxes.parent.mkdir()
     boxes.write_text(VOC.format("WBC", 3))
-    return {"camvid": picture("CamVid/valannot/a.png", "L", 7),
+    trimap = picture("oxford-iiit-pet/annotations/trimaps/a.png", "L", 2)
+    Image.fromarray(np.array([[2, 2, 3, 1, 1, 3, 2, 2]] * 6, np.uint8)).save(trimap)
+    (trimap.parents[1] / "test.txt").write_text("a 7 2 1\n")
+    return {"camvid": picture("CamVid/valannot/a.png", "L", 7), "oxford_pets": trimap,
             "davis2016": picture("DAVIS/Annotations/480p/dog/00000.png", "L", 255),
             "bccd": boxes}
 
@@ -351,13 +388,67 @@ def test_small_sets_read_as_written(tmp_path):
     assert clip.name == "dog" and clip.masks.shape == (1, 6, 8) and clip.masks.all()
     item = data.bccd("val", tmp_path)[0]
     assert item.boxes.tolist() == [[0, 1, 3, 4]] and item.labels.tolist() == [2]
+    listed, found = (data.oxford_pets(s, tmp_path)[0] for s in ("test", "all"))
+    assert listed.name == found.name == "a" and listed.image.shape == (3, 6, 8)
+    names = [data.PET_CLASSES[k] for k in listed.labels[5, :4]]
+    assert names == ["background", "background", "border", "pet"]
+    assert torch.equal(listed.labels, found.labels) and listed.labels.shape == (6, 8)
 
 
 @HOW
-@pytest.mark.parametrize("name", ["camvid", "davis2016", "bccd"])
+@pytest.mark.parametrize("name", ["camvid", "davis2016", "bccd", "oxford_pets"])
 def test_damaged_truth(tmp_path, name, how):
     file = write_small(tmp_path)[name]
-    check_damage(file, how, name, functools.partial(data.load, name, "val", tmp_path))
+    split = "all" if name == "oxford_pets" else "val"
+    check_damage(file, how, name, functools.partial(data.load, name, split, tmp_path))
+
+
+LISTS = {"davis2016": "DAVIS/ImageSets/480p/val.txt", "bccd": "BCCD/ImageSets/Main/val.txt",
+         "oxford_pets": "oxford-iiit-pet/annotations/test.txt"}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_blank_lines_of_a_list_do_not_count(tmp_path, name):
+    write_small(tmp_path)
+    file, split = tmp_path / LISTS[name], Path(LISTS[name]).stem
+    file.write_text(f"\n{file.read_text()}  \n\n")
+    assert len(data.load(name, split, tmp_path)) == 1
+
+
+@HOW
+@pytest.mark.parametrize("name", LISTS)
+def test_damaged_list(tmp_path, name, how):
+    write_small(tmp_path)
+    file, split = tmp_path / LISTS[name], Path(LISTS[name]).stem
+    read = functools.partial(data.load, name, split, tmp_path)
+    if how == "truncated":  # in the middle of a line
+        file.write_text(file.read_text() * 2 + "a b c")
+        with pytest.raises(data.DataCorrupt, match=f"{file.name}.*3 words in 'a b c'"):
+            read()
+    else:
+        check_damage(file, how, name, read)
+
+
+def test_davis2016_frames_of_unequal_size(tmp_path):
+    write_small(tmp_path)
+    place = tmp_path / "DAVIS"
+    Image.new("RGB", (9, 6)).save(place / "JPEGImages/480p/dog/00001.jpg")
+    Image.new("L", (9, 6)).save(place / "Annotations/480p/dog/00001.png")
+    with (place / "ImageSets/480p/val.txt").open("a") as stream:
+        stream.write("/JPEGImages/480p/dog/00001.jpg /Annotations/480p/dog/00001.png\n")
+    with pytest.raises(data.DataCorrupt, match=r"00001.jpg.*\(6, 8, 3\).*\(6, 9, 3\)"):
+        data.davis2016("val", tmp_path)
+
+
+def test_davis2016_height_keeps_the_shape(tmp_path):
+    write_small(tmp_path)
+    for height, width in ((3, 4), (1, 1), (12, 16)):
+        clip = data.davis2016("val", tmp_path, height=height)[0]
+        assert clip.frames.shape == (1, 3, height, width)
+        assert clip.masks.shape == (1, height, width)
+    tall = tmp_path / "tall.png"
+    Image.new("RGB", (4, 400)).save(tall)
+    assert real.pixels(tall, height=1).shape == (1, 1, 3)  # not without a column
 
 
 def test_truths_that_read_but_are_wrong(tmp_path):
@@ -365,6 +456,10 @@ def test_truths_that_read_but_are_wrong(tmp_path):
     Image.new("L", (8, 6), 12).save(files["camvid"])
     with pytest.raises(data.DataCorrupt, match="a label 12"):
         data.camvid("val", tmp_path)
+    for wrong in (0, 4):  # a trimap has 1, 2 and 3
+        Image.new("L", (8, 6), wrong).save(files["oxford_pets"])
+        with pytest.raises(data.DataCorrupt, match=f"classes 1 to 3.*a label {wrong}"):
+            data.oxford_pets("test", tmp_path)
     Image.new("L", (9, 6)).save(files["davis2016"])
     with pytest.raises(data.DataCorrupt, match="of the frame's size"):
         data.davis2016("val", tmp_path)

@@ -12,16 +12,16 @@ from .context import Context, context
 from .digits import Digits, digits, glyphs
 from .mattes import Mattes, mattes, trimap
 from .nested import Nested, nested
-from .photos import crop, names, photo, texture
-from .real import (BCCD_CLASSES, CAMVID_CLASSES, DataCorrupt, DataNotFound, EdgeImage,
-                   bccd, bsds500, camvid, cifar10, consensus, davis2016, download,
-                   isbi2012, lemur)
+from .photos import crop, names, photo, photographs, texture
+from .real import (BCCD_CLASSES, CAMVID_CLASSES, PET_CLASSES, DataCorrupt, DataNotFound,
+                   EdgeImage, bccd, bsds500, camvid, cifar10, consensus, davis2016,
+                   download, isbi2012, lemur, oxford_pets)
 from .scenes import Scenes, boundaries, scenes
 
 GENERATED = {"scenes": scenes, "digits": digits, "cells": cells, "clips": clips,
              "mattes": mattes, "context": context, "nested": nested}
 REAL = {"bsds500": bsds500, "isbi2012": isbi2012, "cifar10": cifar10, "camvid": camvid,
-        "davis2016": davis2016, "bccd": bccd, "lemur": lemur}
+        "oxford_pets": oxford_pets, "davis2016": davis2016, "bccd": bccd, "lemur": lemur}
 
 
 def load(name: str, *args: Any, **options: Any) -> Any:

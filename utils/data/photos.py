@@ -3,11 +3,14 @@
 scikit-image, scikit-learn and matplotlib ship these files. A *photo* is a scene used
 as background and belongs to one split. A *texture* is a region of even material: none
 has two photographs, so train and test use two rectangles of one that do not touch.
+`photographs` gives the same files whole, to look at.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.random import Generator, default_rng
 from PIL import Image
 
@@ -28,6 +31,12 @@ TEXTURES = {
     "print": ("page", (42, 140, 0, 188), (42, 140, 196, 384), (0.8, 1.2)),
 }
 MATERIALS = tuple(TEXTURES)
+SHOWN = PHOTOS["train"] + PHOTOS["test"] + ("chelsea", "ihc", "page")  # to look at
+# Where the square that is shown lies along the long side, from 0 (left, top) to 1: so
+# that it holds the cup, the wheels, the cap, the pagoda, the dahlia, five columns of
+# coins and the beginnings of lines. Of the other pictures it is the middle.
+_SQUARES = {"coffee": 0.3, "motorcycle": 0.6, "hopper": 0, "china": 0.05, "flower": 0.4,
+            "coins": 0, "page": 0}
 _ladder = lru_cache(maxsize=None)(np.geomspace)  # the same few ranges come again
 
 
@@ -45,11 +54,17 @@ def one_of(what: str, value: str, known: tuple[str, ...]) -> int:
     return known.index(value)
 
 
+def whole(what: str, value: int, low: int) -> None:
+    """ValueError unless `value` is an integer of at least `low`."""
+    integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not integer or value < low:
+        raise ValueError(f"{what} must be an integer >= {low}, got {value!r}")
+
+
 def generator(n: int, split: str, size: int, seed: int, least: int) -> Generator:
     """The random stream of a set and split; ValueError for numbers out of range."""
     for what, value, low in (("n", n, 1), ("size", size, least), ("seed", seed, 0)):
-        if not isinstance(value, (int, np.integer)) or value < low:
-            raise ValueError(f"{what} must be an integer >= {low}, got {value!r}")
+        whole(what, value, low)
     return default_rng([seed, one_of("split", split, SPLITS)])
 
 
@@ -103,8 +118,46 @@ def scaled(name: str, short: int) -> np.ndarray:
     image = photo(name)
     factor = short / min(image.shape[:2])
     height, width = (max(short, round(side * factor)) for side in image.shape[:2])
-    pixels = Image.fromarray(np.round(255 * image).astype(np.uint8))
-    return (np.asarray(pixels.resize((width, height))) / 255).astype(np.float32)
+    return _resized(np.round(255 * image).astype(np.uint8), width, height)
+
+
+def _resized(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """uint8 (H, W, 3) -> float32 (height, width, 3) in 0..1, bicubic, antialiased."""
+    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    return (np.asarray(image) / 255).astype(np.float32)
+
+
+@lru_cache(maxsize=None)
+def _square(name: str) -> np.ndarray:
+    """The square of a picture that is shown, uint8 (side, side, 3), read-only."""
+    pixels = np.atleast_3d(_read(name))
+    side = min(pixels.shape[:2])
+    top, left = (round(_SQUARES.get(name, 0.5) * (length - side))
+                 for length in pixels.shape[:2])
+    square = pixels[top : top + side, left : left + side]
+    square = np.broadcast_to(square, (side, side, 3)).copy()
+    square.setflags(write=False)  # it is cached
+    return square
+
+
+def photographs(size: int, names: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
+    """Photographs to look at, by name: float32 (3, size, size) in 0..1.
+
+    Each is a whole picture but for what a square cuts off (of the retina: the square in
+    the round eye), resized with antialiasing; grey ones have three equal channels.
+    `names` are some of SHOWN, None is all; ValueError for others and for size < 1.
+
+    They are never scored and never trained on. But pieces of them serve the generated
+    sets, as backgrounds of one split (PHOTOS) or, like chelsea's fur, as materials of
+    both (TEXTURES): a network may have met the pixels, so what it makes of a photograph
+    shows how it works, not how well.
+    """
+    whole("size", size, 1)
+    chosen = SHOWN if names is None else tuple(names)
+    for name in chosen:
+        one_of("photograph", name, SHOWN)
+    images = (_resized(_square(name), size, size).transpose(2, 0, 1) for name in chosen)
+    return {n: torch.from_numpy(i.copy()) for n, i in zip(chosen, images)}
 
 
 def piece(rng: Generator, name: str, size: int, low: float, high: float,
@@ -135,6 +188,7 @@ def crop(rng: Generator, split: str, size: int, *, name: str | None = None,
     """
     if not 0 < min_scale <= 1 or not 0 <= jitter <= 1:
         raise ValueError("need 0 < min_scale <= 1 and 0 <= jitter <= 1")
+    whole("size", size, 1)
     known = names(split)
     name = name or PHOTOS[split][rng.integers(len(PHOTOS[split]))]
     if name not in known:
@@ -145,6 +199,7 @@ def crop(rng: Generator, split: str, size: int, *, name: str | None = None,
 def texture(rng: Generator, split: str, material: str, size: int, *,
             scene: int | None = None, jitter: float = 0.35) -> np.ndarray:
     """A random (size, size, 3) float32 piece of a material, for a `scene` this wide."""
+    whole("size", size, 1)
     one_of("material", material, MATERIALS)
     low, high = (side * (scene or size) for side in TEXTURES[material][3])
     return piece(rng, f"{material}/{split}", size, low, high, jitter).clip(0, 1)
