@@ -75,6 +75,43 @@ def test_curves_band_spans_the_seeds() -> None:
     assert (band.y0, band.y1) == (0, 3)
 
 
+@pytest.mark.parametrize("points", [1, 2, 3, 9, 10, 11, 40])
+def test_smoothed_losses_stay_among_the_losses(points: int) -> None:
+    """A run shorter than the smoothing keeps a curve of its own values and steps."""
+    losses = np.geomspace(8, 1, points)
+    (line,) = plots.loss_curves({"a": losses}, smooth=10).axes[0].lines
+    x, y = line.get_data()
+    window = 10 if points > 10 else max(1, points // 2)
+    assert len(x) == len(y) == points - window + 1 and x[-1] == points
+    assert losses.min() - 1e-9 <= y.min() and y.max() <= losses.max() + 1e-9
+    assert y[0] == pytest.approx(losses[:window].mean()) and x[0] == window
+
+
+def test_smoothed_curves_keep_their_own_x() -> None:
+    fig, axes = plots.figure()
+    x, y = [10, 20, 30, 40], [[1, 2, 3, 4], [3, 4, 5, 6]]
+    (line,) = plots.curves(axes[0, 0], {"m": y}, x=x, smooth=2).lines
+    assert line.get_xydata().tolist() == [[20, 2.5], [30, 3.5], [40, 4.5]]
+
+
+def test_figures_need_no_style() -> None:
+    """A reader who imports one function gets the same layout without `use_style`."""
+    images = [torch.rand(3, 8, 8)] * 3
+
+    def positions() -> list:
+        fig = plots.image_grid(images, ["a", "b", "c"], columns=3)
+        fig.draw_without_rendering()
+        return [ax.get_position().bounds for ax in fig.axes]
+
+    with plt.rc_context(plots.STYLE | {"font.size": plt.rcParamsDefault["font.size"],
+                                       "axes.titlesize": 12, "figure.dpi": 100}):
+        styled = positions()
+    with plt.rc_context(plt.rcParamsDefault):
+        assert np.allclose(positions(), styled, atol=1e-3)
+        fig = plots.loss_curves({"a": [3.0, 2.0, 1.0]})
+        assert fig.get_layout_engine() is not None and len(fig.axes[0].lines) == 1
+
+
 def test_overlay_covers_the_picture() -> None:
     fig, axes = plots.figure()
     plots.overlay(axes[0, 0], torch.rand(3, 32, 48), torch.rand(4, 6))
@@ -154,7 +191,7 @@ def test_flipbook_refuses(change: dict, message: str) -> None:
 
 
 def test_flipbook_frame_count_and_budget() -> None:
-    with pytest.raises(ValueError, match="2 to 12 frames"):
+    with pytest.raises(ValueError, match="2 to 16 frames"):
         flipbook(draw, [1.0], label="x", alt=lambda v: "long enough")
     noise = Image.fromarray(np.random.default_rng(0).integers(
         0, 255, (500, 700, 3), dtype=np.uint8))

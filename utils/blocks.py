@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 def norm_layer(kind: str | None, channels: int) -> nn.Module:
@@ -25,16 +27,18 @@ def norm_layer(kind: str | None, channels: int) -> nn.Module:
 class ConvNormAct(nn.Sequential):
     """Convolution, normalisation, ReLU: (N, in, H, W) -> (N, out, H/stride, W/stride).
 
-    `padding=None` keeps the size at stride 1 ("same"); 0 is a valid convolution. The
-    convolution has a bias only where no normalisation follows to absorb it.
+    `padding=None` keeps the size at stride 1 ("same") for an odd kernel, whatever its
+    dilation; 0 is a valid convolution. With `groups` each output sees inputs / groups
+    channels. The convolution has a bias only where no normalisation follows to absorb it.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1,
                  padding: int | None = None, norm: str | None = "batch",
-                 act: bool = True) -> None:
-        pad = kernel // 2 if padding is None else padding
+                 act: bool = True, dilation: int = 1, groups: int = 1) -> None:
+        pad = dilation * (kernel // 2) if padding is None else padding
         super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, pad, bias=norm is None),
+            nn.Conv2d(inputs, outputs, kernel, stride, pad, dilation, groups,
+                      bias=norm is None),
             norm_layer(norm, outputs),
             nn.ReLU(inplace=True) if act else nn.Identity(),
         )
@@ -94,54 +98,88 @@ def receptive_field(layers: Sequence[tuple[int, int]]) -> int:
     return field
 
 
-@contextmanager
-def capture(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
-    """Record the outputs of named submodules; the hooks remove themselves.
-
-    >>> with capture(model, "trunk.stages.0") as seen: model(image)
-    >>> seen["trunk.stages.0"].shape
-    """
+def submodules(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
+    """The named submodules, or a ValueError that lists those the model has."""
     modules = dict(model.named_modules())
     unknown = [name for name in names if name not in modules]
     if unknown:
         raise ValueError(f"no submodule {unknown}; the model has {sorted(modules)[1:]}")
-    seen: dict[str, Tensor] = {}
-    hooks = [
-        modules[name].register_forward_hook(
-            lambda module, given, out, name=name: seen.__setitem__(name, out.detach())
-        )
-        for name in names
-    ]
-    try:
+    return {name: modules[name] for name in names}
+
+
+def each_tensor(change: Callable[[Tensor], Any], out: Any) -> Any:
+    """`out` with every tensor changed, through lists, tuples (named too) and dicts."""
+    if isinstance(out, Tensor):
+        return change(out)
+    if isinstance(out, Mapping):
+        return {key: each_tensor(change, value) for key, value in out.items()}
+    if isinstance(out, (list, tuple)):
+        parts = [each_tensor(change, part) for part in out]
+        return type(out)(*parts) if hasattr(out, "_fields") else type(out)(parts)
+    return out
+
+
+@contextmanager
+def capture(model: nn.Module, *names: str) -> Iterator[dict[str, Any]]:
+    """Record the outputs of named submodules; the hooks remove themselves.
+
+    An output is kept as the submodule gave it, a tensor or lists, tuples and dicts of
+    them, each tensor detached and copied (a later ReLU may overwrite the original). A
+    submodule that runs several times leaves its last output.
+
+    >>> with capture(model, "trunk.stages.0") as seen: model(image)
+    >>> seen["trunk.stages.0"].shape
+    """
+    seen: dict[str, Any] = {}
+    with ExitStack() as hooks:
+        for name, module in submodules(model, names).items():
+            def keep(module, given, out, name=name):
+                seen[name] = each_tensor(lambda tensor: tensor.detach().clone(), out)
+
+            hooks.callback(module.register_forward_hook(keep).remove)
         yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+
+@contextmanager
+def rewire(model: nn.Module, changes: Mapping[str, Callable[[Any], Any]]) -> Iterator[None]:
+    """While open, each named submodule gives function(output) instead of its output.
+
+    A ValueError names a submodule that the model lacks, or a function that returns None.
+    The hooks remove themselves, also after an exception. An input is rewired at the
+    submodule that makes it: give a skip an nn.Identity of its own.
+
+    >>> with rewire(net, {"skip.0": torch.zeros_like}): net(image)
+    >>> with rewire(net, {"gate.excite": lambda s: other.expand_as(s)}): net(image)
+    """
+    with ExitStack() as hooks:
+        for name, module in submodules(model, changes).items():
+            def replace(module, given, out, name=name):
+                if (new := changes[name](out)) is None:
+                    raise ValueError(f"the function for {name!r} returned None, no output")
+                return new
+
+            hooks.callback(module.register_forward_hook(replace).remove)
+        yield
 
 
 @torch.no_grad()
 def shape_probe(model: nn.Module, *inputs: Tensor, depth: int = 1) -> None:
-    """Print the output shape of each submodule, down to `depth`, for one forward pass."""
+    """Print the output shapes of each submodule, down to `depth`, for one forward pass.
+
+    The model stays as it is: running statistics are updated in a copy.
+    """
     rows: list[tuple[str, str]] = []
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            def note(module, given, out, name=name or type(model).__name__):
+                shapes: list[str] = []
+                each_tensor(lambda tensor: shapes.append(str(tuple(tensor.shape))), out)
+                rows.append((name, "  ".join(shapes)))
 
-    def note(name):
-        def hook(module, given, out):
-            maps = out if isinstance(out, (list, tuple)) else [out]
-            if isinstance(out, dict):
-                maps = list(out.values())
-            rows.append((name, "  ".join(str(tuple(m.shape)) for m in maps)))
-        return hook
-
-    hooks = [
-        module.register_forward_hook(note(name or type(model).__name__))
-        for name, module in model.named_modules()
-        if not name or name.count(".") < depth
-    ]
-    try:
-        model(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+            if not name or name.count(".") < depth:
+                hooks.callback(module.register_forward_hook(note).remove)
+        copies = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        functional_call(model, copies, inputs)
     width = max(len(name) for name, _ in rows)
     for name, shapes in rows:
         print(f"{name:{width}}  {shapes}")

@@ -51,7 +51,7 @@ def figure(rows: int = 1, columns: int = 1, height: float = 3.0,
     returns it.
     """
     fig, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False,
-                             **options)
+                             **{"layout": "constrained"} | options)
     plt.close(fig)
     return fig, axes
 
@@ -207,14 +207,17 @@ def curves(ax: Axes, series: Mapping[str, Any], *, x: Sequence[float] | None = N
     """Lines with a seed band: each entry is (points,) or (seeds, points).
 
     The band spans the smallest to the largest seed about the mean; `roles` maps a name
-    to a colour role; `smooth` averages that many neighbouring points.
+    to a colour role; `smooth` averages that many neighbouring points, of which a line
+    starts at the last; of a line too short for that, half of its points.
     """
     for (name, values), color in zip(series.items(), palette(series, roles)):
         lines = np.atleast_2d(np.asarray(values, dtype=float))
-        if smooth > 1:
-            window = np.ones(smooth) / smooth
-            lines = np.stack([np.convolve(row, window, "valid") for row in lines])
-        at = np.arange(lines.shape[1]) + smooth if x is None else x
+        points = lines.shape[1]
+        window = smooth if smooth < points else max(1, points // 2)
+        if window > 1:
+            mean = np.ones(window) / window
+            lines = np.stack([np.convolve(row, mean, "valid") for row in lines])
+        at = (np.arange(points) + 1 if x is None else x)[window - 1:]
         ax.plot(at, lines.mean(0), color=color, label=name)
         if len(lines) > 1:
             ax.fill_between(at, lines.min(0), lines.max(0), color=color, alpha=0.2, lw=0)

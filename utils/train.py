@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,16 +67,21 @@ def cosine(progress: float) -> float:
     return warm * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def fit(model: nn.Module, step: Callable[..., Tensor | dict[str, Tensor]],
+def fit(model: nn.Module, step: Callable[..., Tensor | dict[str, Tensor | float]],
         source: Iterable[tuple], *, steps: int, lr: float = 2e-3,
         optimizer: torch.optim.Optimizer | None = None,
-        schedule: Callable[[float], float] = cosine, label: str = "") -> History:
+        schedule: Callable[[float], float] = cosine, label: str = "",
+        after_step: Callable[[nn.Module, int], Any] | None = None) -> History:
     """Train `model` in place for `steps` steps and return its History.
 
     `step(model, *batch)` returns the loss to minimise, or a dict whose entry "loss" is
-    minimised while the others are only recorded. The optimiser is Adam at `lr` unless
-    one is given; `schedule(progress)` scales its learning rates. The same code runs on
-    a CPU and a GPU: the batches are where the chapter put its tensors.
+    minimised while the others, scalar tensors or floats, are only recorded. The
+    optimiser is Adam at `lr` unless one is given; `schedule(progress)` scales its
+    learning rates. `after_step(model, number)` follows each step of the optimiser, with
+    the number of steps made (1 to `steps`): pruning masks, averaged or clipped weights.
+    The same code runs on a CPU and a GPU: the batches are where the chapter put its
+    tensors. Errors: a ValueError for a source that ends before `steps` batches or a dict
+    without "loss", a FloatingPointError for a loss that is not finite.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
@@ -84,20 +90,31 @@ def fit(model: nn.Module, step: Callable[..., Tensor | dict[str, Tensor]],
     history, stream = History(), iter(source)
     quiet = runtime.is_static() or not sys.stderr.isatty() and "ipykernel" not in sys.modules
     model.train()
-    for _ in tqdm(range(steps), desc=label, disable=quiet, leave=False):
-        values = step(model, *next(stream))
+    for number in tqdm(range(1, steps + 1), desc=label, disable=quiet, leave=False):
+        batch = next(stream, None)
+        if batch is None:
+            raise ValueError(
+                f"the source ended after {number - 1} batches, {steps} steps were asked "
+                "for: train.batches(...) never ends"
+            )
+        values = step(model, *batch)
         values = values if isinstance(values, dict) else {"loss": values}
+        if "loss" not in values:
+            raise ValueError(f"the step's dict needs an entry 'loss', not only {[*values]}")
         if not torch.isfinite(values["loss"]):
             raise FloatingPointError(
                 f"the loss of {label or type(model).__name__} is {values['loss'].item()} "
-                f"after {len(history.losses.get('loss', []))} steps: lower the learning "
-                "rate, or look for a division by zero in the step"
+                f"after {number - 1} steps: lower the learning rate, or look for a "
+                "division by zero in the step"
             )
         optimizer.zero_grad(set_to_none=True)
         values["loss"].backward()
         optimizer.step()
         scale.step()
-        history.add({name: value.item() for name, value in values.items()})
+        if after_step is not None:
+            after_step(model, number)
+        history.add({name: value.item() if isinstance(value, Tensor) else float(value)
+                     for name, value in values.items()})
     model.eval()
     return history
 
