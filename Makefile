@@ -30,15 +30,14 @@ book: $(VENV)/.installed ## build the book from the stored outputs
 	@$(PY) tools/build.py
 
 test: $(VENV)/.installed ## test the package, the chapters, the book and its pages
-	@echo "Testing with $(WORKERS) workers (about twenty minutes)"
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest tests book \
-		-n $(WORKERS) --dist loadfile \
+	@echo "Testing with $(WORKERS) workers (about a minute for each chapter)"
+	@$(PY) -m pytest tests book -n $(WORKERS) --dist loadgroup \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout $(CELL_SECONDS)
 
 lab: $(VENV)/.installed ## open JupyterLab on the chapters
 	@$(PY) -m jupyterlab book
 
-run: $(VENV)/.installed ## run chapters and store their outputs [CHAPTER=hed]
+run: $(VENV)/.installed ## run chapters, store outputs and rows [CHAPTER=hed]
 	@$(PY) tools/run.py $(CHAPTER)
 
 evidence: $(VENV)/.installed ## measure a claim: CHAPTER=hed [SEEDS=5] [SOURCE=bsds500]

@@ -17,8 +17,77 @@ function focusWhatScrolls(element) {
   else element.removeAttribute("tabindex");
 }
 
+// A formula that is still wider than its place is set smaller, down to what can be read.
+const SMALLEST = 0.62;
+
+function fitFormula(formula) {
+  formula.style.fontSize = "";
+  const share = formula.clientWidth / formula.scrollWidth;
+  if (share < 1) formula.style.fontSize = `${100 * Math.max(SMALLEST, share - 0.01)}%`;
+}
+
 window.addEventListener("load", () => {
   const sizes = new ResizeObserver((seen) => seen.forEach((s) => focusWhatScrolls(s.target)));
   const drawn = window.MathJax?.startup?.promise ?? Promise.resolve();
-  drawn.then(() => document.querySelectorAll(WIDE).forEach((e) => sizes.observe(e)));
+  drawn.then(() => {
+    const formulas = document.querySelectorAll("mjx-container[display]");
+    const fitAll = () => formulas.forEach(fitFormula);
+    fitAll();
+    window.addEventListener("resize", fitAll);
+    document.querySelectorAll(WIDE).forEach((e) => sizes.observe(e));
+    document.body.dataset.ready = "";
+  });
+});
+
+// A term of the glossary shows its definition while the pointer or the focus is on it.
+const note = Object.assign(document.createElement("div"),
+  { id: "term-note", className: "term-note", role: "tooltip", hidden: true });
+
+function showTerm(link) {
+  const text = window.BOOK_TERMS?.[link.hash.slice(1)];
+  if (!text) return;
+  note.textContent = text;
+  note.hidden = false;
+  link.setAttribute("aria-describedby", note.id);
+  const at = link.getBoundingClientRect(), width = document.documentElement.clientWidth;
+  note.style.left = `${Math.max(8, Math.min(at.left, width - note.offsetWidth - 8)) + scrollX}px`;
+  const below = at.bottom + note.offsetHeight + 8 < innerHeight;
+  note.style.top = `${(below ? at.bottom + 4 : at.top - note.offsetHeight - 4) + scrollY}px`;
+}
+
+function hideTerm(link) {
+  note.hidden = true;
+  link?.removeAttribute("aria-describedby");
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  document.body.append(note);
+  document.querySelectorAll('main a.reference.internal[href*="#term-"]').forEach((link) => {
+    for (const event of ["mouseenter", "focus"]) link.addEventListener(event, () => showTerm(link));
+    for (const event of ["mouseleave", "blur"]) link.addEventListener(event, () => hideTerm(link));
+    link.addEventListener("keydown", (e) => { if (e.key === "Escape") hideTerm(link); });
+  });
+});
+
+// On paper the solutions stand at the end of the chapter, unfolded.
+let places = [];
+
+window.addEventListener("beforeprint", () => {
+  const solutions = [...document.querySelectorAll("main div.solution")];
+  if (!solutions.length || places.length) return;
+  const end = Object.assign(document.createElement("section"), { className: "printed-solutions" });
+  end.append(Object.assign(document.createElement("h2"), { textContent: "Solutions" }));
+  for (const solution of solutions) {
+    const place = document.createComment("solution");
+    solution.replaceWith(place);
+    places.push([place, solution]);
+    end.append(solution);
+  }
+  document.querySelector("main article")?.append(end);
+});
+
+window.addEventListener("afterprint", () => {
+  places.forEach(([place, solution]) => place.replaceWith(solution));
+  places = [];
+  document.querySelector(".printed-solutions")?.remove();
 });

@@ -183,3 +183,16 @@ def test_shape_probe_leaves_the_model_as_it_is(training: bool) -> None:
     with pytest.raises(RuntimeError):
         blocks.shape_probe(net, torch.rand(2, 3, 8, 8))
     assert hooks(net) == 0
+
+
+@pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (1, 4)])
+def test_bottleneck_has_resnets_shapes_and_weights(stride: int, dilation: int) -> None:
+    """64 -> 64, 64, 256: 75,008 weights with the 1x1 that carries the input over."""
+    block = blocks.Bottleneck(64, 64, stride, dilation)
+    assert block(torch.zeros(2, 64, 17, 12)).shape == (2, 256, -(-17 // stride), 12 // stride)
+    convs = 64 * 64 + 9 * 64 * 64 + 64 * 256 + 64 * 256
+    norms = 2 * (64 + 64 + 256 + 256)
+    assert sum(p.numel() for p in block.parameters()) == convs + norms == 75_008
+    assert block.branch[1][0].dilation == (dilation, dilation)
+    assert isinstance(blocks.Bottleneck(256, 64).skip, nn.Identity)
+    assert not isinstance(blocks.Bottleneck(256, 64, stride=2).skip, nn.Identity)

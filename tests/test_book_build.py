@@ -89,11 +89,15 @@ def test_without_an_address_there_is_no_launch_button(pages: Path) -> None:
 
 
 def test_with_an_address_chapters_can_be_launched(tmp_path: Path) -> None:
-    """The buttons lead to the branch whose notebooks fetch what they need."""
-    html = build(tmp_path, ADDRESS)
-    chapters = [d for d in documents() if d.count("/") == 2]
-    assert chapters
-    for document in chapters:
+    """The buttons lead to the branch whose notebooks fetch what they need.
+
+    Two pages are enough; without the others some of their references lead nowhere.
+    """
+    two = [d for d in documents() if d.count("/") == 2][:2]
+    toc = {"format": "jb-book", "root": two[0], "chapters": [{"file": two[1]}]}
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc))
+    html = build(tmp_path, ADDRESS, toc=tmp_path / "_toc.yml", strict=False)
+    for document in two:
         text = (html / f"{document}.html").read_text(encoding="utf8")
         assert (f"colab.research.google.com/github/owner/name/blob/launch/"
                 f"{document}.ipynb") in text

@@ -3,8 +3,11 @@
 import ast
 import json
 import math
+import os
 import re
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -12,9 +15,9 @@ import pytest
 import torch
 from scipy import stats
 
-import measure
-import run
 import tagged
+from build import ROOT
+from canonical import canonical, digest
 from utils import chapters, evidence, metrics
 
 SLUGS = list(chapters.find())
@@ -95,18 +98,37 @@ def test_nothing_unconfirmed_or_local_is_printed(slug: str) -> None:
     assert not re.search(r'"[^"]*(?:/home/|/root/|/work/|C:\\\\Users)', text)
 
 
+def definitions(tree: ast.AST) -> dict[str, str]:
+    """Functions and classes of a module by name, each with its body as text."""
+    return {n.name: ast.dump(ast.Module(n.body, [])) for n in tree.body
+            if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+
+
+def shape(body: str) -> str:
+    """A body without the names that an author may choose: what copying leaves alike."""
+    return re.sub(r"(id|arg|name|attr)='\w+'", r"\1", body)
+
+
 @pytest.mark.parametrize("slug", SLUGS)
 def test_no_chapter_defines_what_utils_has(slug: str) -> None:
-    package = Path(evidence.__file__).parent
-    shared = {
-        node.name for file in package.rglob("*.py")
-        for node in ast.parse(file.read_text(encoding="utf8")).body
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-    }
+    """No body of a function of utils under another name, no name of a layer or measure.
+
+    A paper's own idea is written out in a cell tagged `model`, even where utils has it too.
+    """
+    package, shared, named = Path(evidence.__file__).parent, {}, set()
+    for file in package.rglob("*.py"):
+        found = definitions(ast.parse(file.read_text(encoding="utf8")))
+        shared |= found
+        if file.stem in ("blocks", "losses", "train", "imagenet") or "metrics" in file.parts:
+            named |= found.keys()
     tree = ast.parse("\n".join(c.source for c in cells(slug, "code")))
-    own = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
-    assert not shared & set(own)
-    assert len(own) == len(set(own)), "a name is defined twice"
+    own = definitions(tree)
+    paper = definitions(ast.parse(tagged.code(slug, "model")))
+    assert not named & (own.keys() - paper.keys())
+    copied = {shape(body) for body in shared.values() if len(body) > 400}
+    assert [n for n, body in own.items() if n not in paper and shape(body) in copied] == []
+    names = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+    assert len(names) == len(set(names)), "a name is defined twice"
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -116,11 +138,34 @@ def test_evidence_was_measured_with_this_code(slug: str) -> None:
     now = tagged.code_hash(slug)
     stale = {(r["source"], r["seed"]) for r in stored["rows"] if r["code"] != now}
     assert not stale, f"measured with other code: make evidence CHAPTER={slug}"
-    generated = measure.default_source(slug)
+    generated = tagged.parameters(slug)["source"]
     for source in evidence.sources(stored):
         seeds = [r["seed"] for r in stored["rows"] if r["source"] == source]
         assert seeds == list(range(len(seeds)))
         assert len(seeds) >= (5 if source == generated else 3)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_page_is_a_row_of_the_evidence(slug: str) -> None:
+    """The record on the page equals the stored row of its seed and source."""
+    page = [o.metadata[evidence.KEY] for c in cells(slug, "code") for o in c.outputs
+            if evidence.KEY in o.get("metadata", {})]
+    assert len(page) == 1
+    given, stored = tagged.parameters(slug), evidence.load(slug)
+    row, = [r for r in stored["rows"]
+            if (r["seed"], r["source"]) == (given["seed"], given["source"])]
+    for key in ("baseline", "method", "more", "parameters", "items", "seconds"):
+        assert page[0][key] == row[key], f"make run CHAPTER={slug}"
+    assert page[0]["environment"].items() <= row.items()
+    assert page[0]["environment"]["threads"] == 1
+    assert stored["comparisons"] == page[0]["comparisons"]
+    assert chapters.last_runs()[slug]["parameters"] == row["parameters"]
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_no_measured_cell_needs_a_figure(slug: str) -> None:
+    """Figures are not part of the hash: a name that they bind must not be measured."""
+    assert tagged.borrowed_from_figures(chapters.get(slug).notebook) == set()
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -144,110 +189,91 @@ def test_paper_scale_stays_off_the_memory(slug: str) -> None:
     assert metrics.parameters(model) > 1e6
 
 
-def test_measured_cells_end_at_the_claim_and_skip_figures() -> None:
-    for slug in SLUGS:
-        measured = tagged.measured_cells(chapters.get(slug).notebook)
-        assert tagged.has_tag(measured[-1], "claim")
-        assert not any(c.metadata.get("mystnb", {}).get("figure") for c in measured)
+def sample(*cells: tuple[str, str]) -> nbformat.NotebookNode:
+    """A notebook of code cells, each (kind, source); kind is a tag or "figure"."""
+    made = []
+    for kind, source in cells:
+        figure = {"mystnb": {"figure": {"caption": "x"}}} if kind == "figure" else {}
+        made.append(nbformat.v4.new_code_cell(source, metadata=figure | {"tags": [kind] if kind else []}))
+    return nbformat.v4.new_notebook(cells=made)
 
 
-def sample(source: str) -> nbformat.NotebookNode:
-    claim = nbformat.v4.new_code_cell(source, metadata={"tags": ["claim"]})
-    after = nbformat.v4.new_code_cell("anything = 1")
-    figure = nbformat.v4.new_code_cell(
-        "draw()", metadata={"mystnb": {"figure": {"caption": "x"}}})
-    return nbformat.v4.new_notebook(cells=[figure, claim, after])
+def test_measured_cells_are_those_that_decide_the_claim() -> None:
+    """Neither figures, nor what tells of stored rows, nor what comes after the claim."""
+    notebook = sample(("setup", "a = 1"), ("figure", "draw(a)"),
+                      ("", "evidence.show('x')"), ("", "b = a + 1"),
+                      ("claim", "evidence.Record(b)"), ("", "c = 3"))
+    assert [c.source for c in tagged.measured_cells(notebook)] == [
+        "a = 1", "b = a + 1", "evidence.Record(b)"]
+    with pytest.raises(ValueError, match="tagged 'claim'"):
+        tagged.measured_cells(sample(("", "a = 1")))
 
 
-def test_hash_ignores_comments_and_sees_code(tmp_path: Path, monkeypatch) -> None:
-    def hashed(source: str) -> str:
-        path = tmp_path / "x.ipynb"
-        nbformat.write(sample(source), path)
-        monkeypatch.setattr(chapters, "get", lambda slug: chapters.Chapter(slug, "", path))
-        return tagged.code_hash("x")
-
-    assert hashed("a = 1\nb = a + 2") == hashed("a = 1  # one\n\nb = (a\n     + 2)")
-    assert hashed("a = 1") != hashed("a = 2")
-
-
-def test_unknown_chapter_lists_the_known(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(ValueError, match=", ".join(SLUGS[:1])):
-        chapters.get("nope")
-    assert run.main(["nope"]) == 2
-    assert measure.main(["nope"]) == 2
-    assert capsys.readouterr().err.count(SLUGS[0]) == 2
-    assert measure.main([SLUGS[0], "--seeds", "1"]) == 2
+def test_borrowing_from_a_figure_is_seen() -> None:
+    borrowed = tagged.borrowed_from_figures
+    first = ("figure", "k = 3\ndraw(k)")
+    assert borrowed(sample(first, ("", "print(k)"), ("claim", "1"))) == {"k"}
+    assert borrowed(sample(first, ("", "def f():\n    return k"), ("claim", "1"))) == {"k"}
+    assert borrowed(sample(first, ("", "k = 4\nprint(k)"), ("claim", "k"))) == set()
+    assert borrowed(sample(("", "k = 1"), first, ("claim", "k"))) == set()
+    assert borrowed(sample(first, ("", "[k for k in [1]]"), ("claim", "1"))) == set()
+    assert borrowed(sample(first, ("claim", "1"), ("", "k"))) == set()
 
 
-def test_failed_run_leaves_the_notebook(tmp_path: Path, monkeypatch) -> None:
-    path = tmp_path / "x.ipynb"
-    nbformat.write(sample("1 / 0"), path)
-    before = path.read_bytes()
-    chapter = chapters.Chapter("x", "", path)
-    monkeypatch.setattr(chapters, "get", lambda slug: chapter)
-    assert run.main(["x"]) == 1
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+def test_cells_that_tell_of_evidence_need_nothing_else() -> None:
+    def tells(source: str, kind: str = "") -> bool:
+        return tagged.tells_evidence(sample((kind, source)).cells[0])
+
+    assert tells("evidence.show('x')") and tells("print(evidence.verdict('x'))")
+    assert not tells("evidence.Record(1)", "claim")
+    assert not tells("evidence.Table('x', head, rows)")
+    assert not tells("x = evidence.load('x')") and not tells("plots.bars({})")
 
 
-def test_atomic_write_leaves_nothing_half_written(tmp_path: Path) -> None:
-    target = tmp_path / "file.json"
-    run.write_atomically(target, "old")
-    with pytest.raises(TypeError):
-        run.write_atomically(target, 3)
-    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+def test_hash_ignores_comments_and_sees_code() -> None:
+    assert digest(["a = 1\nb = a + 2"]) == digest(["a = 1  # one\n\nb = (a\n     + 2)"])
+    assert digest(["a = 1"]) != digest(["a = 2"])
+    assert digest(["f(None)"]) != digest(["f()"]) != digest(["f([])"])
 
 
-ROWS = [{"seed": s, "source": "made", "baseline": b, "method": m, "more": {"third": t}}
-        for s, (b, m, t) in enumerate([(1.0, 1.5, 0.0), (2.0, 2.7, 1.0), (3.0, 3.3, 2.0)])]
-STORED = {"chapter": "x", "metric": "F", "better": "higher", "method_name": "new",
-          "baseline_name": "old", "rows": ROWS}
+def pythons() -> list[str]:
+    """Every Python 3.11 or newer at hand, this one first."""
+    found = [sys.executable]
+    homes = [Path(p) for p in os.environ.get("PATH", "").split(os.pathsep)]
+    homes += sorted(Path.home().glob(".pyenv/versions/*/bin"))
+    for minor in range(11, 20):
+        for home in homes:
+            if (home / f"python3.{minor}").exists():
+                found.append(str(home / f"python3.{minor}"))
+    return found
 
 
-def test_summary_by_hand() -> None:
-    """Differences .5, .7, .3: mean .5, s = .2, t(.975, 2) = 4.3027, half width .4968."""
-    summary = evidence.summarise(STORED, "made")
-    assert summary.difference == pytest.approx(0.5)
-    assert summary.low == pytest.approx(0.5 - 0.4968, abs=1e-4)
-    assert summary.verdict == "better"
-    lower = evidence.summarise(STORED | {"better": "lower"}, "made")
-    assert lower.verdict == "worse" and lower.gain[0] == pytest.approx(-0.5)
-    other = evidence.summarise(STORED, "made", "new", "third")
-    assert other.difference == pytest.approx(1.5)
-    with pytest.raises(ValueError, match="no arm"):
-        evidence.summarise(STORED, "made", "nothing")
-    with pytest.raises(ValueError, match="no rows"):
-        evidence.summarise(STORED, "elsewhere")
+def test_hash_is_the_same_on_every_python() -> None:
+    """All code of all chapters, hashed by each interpreter that this machine has."""
+    script = ("import json, sys; sys.path.insert(0, sys.argv[1]); "
+              "from canonical import digest; "
+              "print(digest(json.load(sys.stdin)))")
+    sources = [c.source for slug in SLUGS for c in cells(slug, "code")]
+    seen = {}
+    for python in pythons():
+        done = subprocess.run([python, "-I", "-c", script, str(ROOT / "tools")],
+                              input=json.dumps(sources), capture_output=True, text=True)
+        if done.returncode and python != sys.executable:
+            continue  # a launcher without its interpreter
+        seen[python] = done.stdout.strip()
+    assert set(seen.values()) == {digest(sources)}, seen
 
 
-def test_a_source_without_an_arm_is_left_out(monkeypatch) -> None:
-    rows = [r | {"source": "real", "more": {}} for r in ROWS]
-    monkeypatch.setattr(evidence, "load", lambda slug: STORED | {"rows": ROWS + rows})
-    shown = evidence.show("x", also={"other": ("new", "third")}).rows
-    assert [(r[0], r[1]) for r in shown] == [
-        ("the claim", "made"), ("the claim", "real"), ("other", "made")]
-    arms = {row[0]: row[1:] for row in evidence.show_arms("x").rows}
-    assert arms["third"] == ["1.000 ± 1.000", "-"] and "-" not in arms["new"]
-
-
-def test_record_refuses_what_is_no_result() -> None:
-    good = {"metric": "F", "better": "higher", "baseline": 1.0, "method": 2.0,
-            "baseline_name": "a", "method_name": "b"}
-    data, metadata = evidence.Record(**good)._repr_mimebundle_()
-    assert "2.000" in data["text/html"]
-    assert json.loads(json.dumps(metadata))[evidence.KEY]["method"] == 2.0
-    with pytest.raises(ValueError, match="finite"):
-        evidence.Record(**good | {"method": math.nan})
-    with pytest.raises(ValueError, match="higher"):
-        evidence.Record(**good | {"better": "more"})
-
-
-def test_record_is_read_back_from_outputs() -> None:
-    notebook = sample("x")
-    with pytest.raises(ValueError, match="found 0"):
-        measure.read_record(notebook)
-    notebook.cells[1].outputs = [nbformat.v4.new_output(
-        "execute_result", {}, metadata={evidence.KEY: {"method": 1}})]
-    assert measure.read_record(notebook) == {"method": 1}
+def test_hash_leaves_out_what_versions_differ_in() -> None:
+    """3.12 puts an empty text into nested f-strings and type parameters into functions."""
+    plain, odd = ast.parse("f'{v:{w}}'"), ast.parse("f'{v:{w}}'")
+    odd.body[0].value.values[0].format_spec.values.append(ast.Constant(""))
+    assert canonical(plain) == canonical(odd)
+    function = ast.parse("def f(): pass")
+    bare = canonical(function)
+    function.body[0].type_params = []
+    function.body[0].type_comment = None
+    assert canonical(function) == bare
 
 
 def test_forest_draws_every_stored_claim() -> None:
@@ -258,26 +284,3 @@ def test_forest_draws_every_stored_claim() -> None:
     ax = space["forest"](space["lines"]).axes[0]
     assert len(ax.get_yticks()) == count
     assert len(space["overview"](space["lines"]).rows) == count
-
-
-def test_measuring_goes_on_where_it_stopped(tmp_path: Path, monkeypatch) -> None:
-    """Rows of the present code are kept, stale rows of that source are replaced."""
-    slug, now = SLUGS[0], tagged.code_hash(SLUGS[0])
-    record = {"metric": "F", "better": "higher", "baseline_name": "a", "method_name": "b"}
-    asked = []
-
-    def measured(slug: str, seed: int, source: str) -> dict:
-        asked.append(seed)
-        return {"seed": seed, "source": source, "baseline": 1.0, "method": 2.0, "more": {},
-                "parameters": {}, "seconds": 1.0, "code": now, "_record": record}
-
-    monkeypatch.setattr(evidence, "path", lambda slug: tmp_path / "x.json")
-    monkeypatch.setattr(measure, "measure", measured)
-    old = [{"seed": 0, "source": "made", "code": now}, {"seed": 1, "source": "made",
-            "code": "stale"}, {"seed": 0, "source": "else", "code": "stale"}]
-    (tmp_path / "x.json").write_text(json.dumps(record | {"rows": old}))
-    measure.run(slug, 3, "made")
-    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
-    assert asked == [1, 2]
-    assert [(r["source"], r["seed"], r["code"]) for r in rows] == [
-        ("else", 0, "stale"), *(("made", k, now) for k in range(3))]

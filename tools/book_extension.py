@@ -1,4 +1,5 @@
-"""Sphinx extension of the book: the map of chapters, and nothing from another host.
+"""Sphinx extension of the book: map and cards of chapters, terms that explain themselves,
+nothing from another host.
 
 Jupyter Book always loads `sphinx-thebe`, whose pages carry the address of a script on
 another host. The book does not run code in the page, so those parts are dropped.
@@ -6,6 +7,8 @@ another host. The book does not run code in the page, so those parts are dropped
 
 import base64
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -55,7 +58,39 @@ def measured(slug: str) -> str:
     return "<br>".join(lines)
 
 
-class ChapterMap(SphinxDirective):
+class Listing(SphinxDirective):
+    """A directive that writes a table in Markdown from the stored files."""
+
+    def parsed(self, lines: list[str]) -> list[nodes.Node]:
+        box = nodes.container()
+        self.state.nested_parse(StringList(lines, self.get_source_info()[0]), 0, box)
+        return box.children
+
+
+class ChapterCard(Listing):
+    """`{chapter-card}`: weights here and in the paper, seconds and memory of a chapter.
+
+    Drawn at build time from the file of the last runs, so that a page never tells of the
+    run before the one that made it.
+    """
+
+    def run(self) -> list[nodes.Node]:
+        slug = self.env.docname.rsplit("/", 1)[-1]
+        chapter, ran = chapters.get(slug), chapters.last_runs().get(slug)
+        self.env.note_dependency(str(chapters.root() / chapters.RUNS))
+        if ran is None:
+            raise self.error(f"{slug} has no stored run: make run CHAPTER={slug}")
+        paper = chapter.notebook.metadata["book"]["paper_parameters"]
+        paper = f"{paper:,}" if isinstance(paper, int) else paper
+        here = ", ".join(f"{name}: {n:,}" for name, n in ran["parameters"].items())
+        return self.parsed([
+            "```{list-table}", ":class: chapter-card", "",
+            "* - Weights here", f"  - {here}", "* - In the paper", f"  - {paper}",
+            "* - Runs in", f"  - {ran['seconds']:.0f} s of one processor core, "
+            f"{ran['peak_mb'] / 1000:.1f} GB at most", "```"])
+
+
+class ChapterMap(Listing):
     """`{chapter-map}`: all chapters with picture, claim, measured effect and seconds."""
 
     def run(self) -> list[nodes.Node]:
@@ -72,10 +107,26 @@ class ChapterMap(SphinxDirective):
                 f"  - [{chapter.title}]({chapter.part}/{slug}.ipynb)<br>{claim}",
                 f"  - {measured(slug)}", f"  - {seconds}",
             ]
-        box = nodes.container()
-        self.state.nested_parse(StringList([*lines, "```"], self.get_source_info()[0]),
-                                0, box)
-        return box.children
+        return self.parsed([*lines, "```"])
+
+
+GLOSSARY, TERMS = "book/glossary", "glossary.js"
+
+
+def write_terms(app: Sphinx, problem: Exception | None) -> None:
+    """Write the glossary as a script, for pages that show a definition on hover.
+
+    A page opened from a file may not fetch another one, but it may load a script.
+    """
+    if problem or app.builder.format != "html" or GLOSSARY not in app.env.found_docs:
+        return
+    terms = {}
+    for item in app.env.get_doctree(GLOSSARY).findall(nodes.definition_list_item):
+        text = " ".join(item.next_node(nodes.definition).astext().split())
+        terms |= {name: text for term in item.findall(nodes.term) for name in term["ids"]}
+    script = Path(app.outdir) / "_static" / TERMS
+    script.write_text(f"window.BOOK_TERMS = {json.dumps(terms, ensure_ascii=False)};\n",
+                      encoding="utf8")
 
 
 def drop_thebe_settings(app: Sphinx, doctree: nodes.document, page: str) -> None:
@@ -109,6 +160,9 @@ def finish_page(
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension; it keeps no state, so reading may run in parallel."""
     app.add_directive("chapter-map", ChapterMap)
+    app.add_directive("chapter-card", ChapterCard)
+    app.add_js_file(TERMS, priority=400)
+    app.connect("build-finished", write_terms)
     app.connect("doctree-resolved", drop_thebe_settings, priority=900)
     app.connect("html-page-context", finish_page, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,7 +9,6 @@ Binder; without it, there is no such button.
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +52,12 @@ def configuration(base: dict[str, Any], address: str | None) -> dict[str, Any]:
     }
 
 
-def build(folder: Path, address: str | None = None, source: Path = ROOT) -> Path:
+def build(folder: Path, address: str | None = None, source: Path = ROOT,
+          toc: Path | None = None, strict: bool = True) -> Path:
     """Build the book and return the folder of its pages, `folder`/_build/html.
 
-    Every warning counts as a failure: subprocess.CalledProcessError is raised.
+    Every warning counts as a failure if `strict`: subprocess.CalledProcessError is
+    raised. `toc` replaces the table of contents.
     """
     config = source / "_config.yml"
     if address is not None:
@@ -65,11 +66,14 @@ def build(folder: Path, address: str | None = None, source: Path = ROOT) -> Path
         config.parent.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(configuration(base, address), sort_keys=False)
         config.write_text(text, encoding="utf8")
-    command = [Path(sysconfig.get_path("scripts")) / "jupyter-book", "build", source]
-    command += ["--config", config, "--path-output", folder]
-    command += ["-n", "-W", "--keep-going", "-q"]
+    jupyter_book = "from jupyter_book.cli.main import main; main()"  # no .exe to find
+    command = [sys.executable, "-c", jupyter_book, "build", source]
+    command += ["--config", config, "--path-output", folder, "-q"]
+    command += ["--toc", toc] if toc else []
+    command += ["-n", "-W", "--keep-going"] if strict else []
     done = subprocess.run(
-        command, cwd=source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        command, cwd=source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        stderr=None if strict else subprocess.DEVNULL,
     )  # warnings go to stderr as they come; stdout says something only on failure
     if done.returncode:
         print(done.stdout, file=sys.stderr)

@@ -6,81 +6,51 @@ Command line: `python tools/measure.py SLUG [--seeds 5] [--source NAME]`.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
-import papermill
+from nbclient.exceptions import CellExecutionError
 
+import run
 import tagged
-from run import write_atomically
-from utils import chapters, evidence, runtime
+from execution import Run, execute, fail, side_by_side, write_together
+from utils import chapters, evidence
 
 
-def read_record(notebook: Any) -> dict[str, Any]:
-    """The one record in an executed notebook's outputs."""
-    found = [
-        output["metadata"][evidence.KEY]
-        for cell in notebook.cells for output in cell.get("outputs", [])
-        if evidence.KEY in output.get("metadata", {})
-    ]
-    if len(found) != 1:
-        raise ValueError(f"expected one evidence record, found {len(found)}: the cell "
-                         "tagged 'claim' must end with evidence.Record(...)")
-    return found[0]
+def missing(slug: str, seeds: int, source: str) -> list[int]:
+    """The seeds below `seeds` without a row of the chapter's present code."""
+    stored, code = evidence.load(slug) or {"rows": []}, tagged.code_hash(slug)
+    there = {r["seed"] for r in stored["rows"]
+             if r["source"] == source and r["code"] == code}
+    return [seed for seed in range(seeds) if seed not in there]
 
 
-def measure(slug: str, seed: int, source: str | None) -> dict[str, Any]:
-    """Run the chapter's notebook with that seed and source; return one row."""
-    chapter, code = chapters.get(slug), tagged.code_hash(slug)
-    given = {"seed": seed} | ({"source": source} if source else {})
-    with tempfile.TemporaryDirectory() as folder:
-        ran = papermill.execute_notebook(
-            chapter.path, Path(folder) / "run.ipynb", parameters=given,
-            cwd=chapter.path.parent, progress_bar=False, kernel_name="python3",
-            execution_timeout=1200,
-        )
-    if tagged.code_hash(slug) != code:
-        raise RuntimeError(f"{chapter.path.name} was changed during the run: measure again")
-    record = read_record(ran)
-    seconds = sum(c.metadata.papermill.duration or 0 for c in ran.cells
-                  if c.cell_type == "code")
-    row = {"seed": seed, "source": source or default_source(slug)}
-    row |= {key: record[key] for key in ("baseline", "method", "more", "parameters")}
-    row |= {"seconds": round(seconds, 1), "code": code}
-    return row | runtime.environment() | {"_record": record}
+def measure(slug: str, seed: int, source: str) -> Run:
+    """Run the notebook for one row: whole where it is the page's own, else to the claim."""
+    page = tagged.parameters(slug)
+    given = {"seed": seed, "source": source}
+    return execute(slug, None if given.items() <= page.items() else given)
 
 
-def default_source(slug: str) -> str:
-    """The value of `source` in the chapter's parameters cell."""
-    space: dict[str, Any] = {}
-    exec(tagged.code(slug, "parameters"), space)
-    return space["source"]
-
-
-def run(slug: str, seeds: int, source: str | None) -> Path:
+def collect(slug: str, seeds: int, source: str | None) -> Path:
     """Measure seeds 0..seeds-1 of one source; each row is stored as soon as it is there.
 
-    A stored row is kept where its code is the chapter's present code, so that a run that
-    was broken off goes on where it stopped; all others of that source are replaced.
+    Rows of the chapter's present code are kept, so that a run that was broken off goes on
+    where it stopped. The page's own seed renews the page with its row.
     """
-    own, code = default_source(slug), tagged.code_hash(slug)
-    source = source or own
-    os.environ["BOOK_STATIC"] = "1"  # nobody looks on: no progress bars, no widgets
-    for seed in range(seeds):
-        stored = evidence.load(slug) or {"rows": []}
-        rows = [r for r in stored["rows"] if r["source"] != source or r["code"] == code]
-        if any(r["source"] == source and r["seed"] == seed for r in rows):
-            continue
-        row = measure(slug, seed, source)
-        record = row.pop("_record")
-        rows = sorted([*rows, row], key=lambda r: (r["source"] != own, r["source"], r["seed"]))
-        stored = {"chapter": slug, "rows": rows} | {
-            key: record[key] for key in ("metric", "better", "baseline_name", "method_name")}
-        write_atomically(evidence.path(slug), json.dumps(stored, indent=1) + "\n")
+    page = tagged.parameters(slug)
+    source = source or page["source"]
+    todo = missing(slug, seeds, source)
+    expected = [run.usual_seconds(slug)] * len(todo)
+    jobs = [(slug, seed, source) for seed in todo]
+    for number, ran in side_by_side(measure, jobs, expected):
+        seed = todo[number]
+        row = run.row_of(ran, seed, source)
+        if {"seed": seed, "source": source}.items() <= page.items():
+            run.store(ran, tell=False)
+        else:
+            stored = run.with_row(slug, ran, row)
+            write_together({evidence.path(slug): run.as_json(stored)})
         print(f"{slug} seed {seed} {source}: baseline {row['baseline']:.4f}, "
               f"method {row['method']:.4f} ({row['seconds']:.0f} s)", flush=True)
     return evidence.path(slug)
@@ -92,18 +62,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--source", default=None, help="data set (default: generated)")
     options = parser.parse_args(arguments)
-    try:
-        chapters.get(options.chapter)
-    except ValueError as problem:
-        print(problem, file=sys.stderr)
-        return 2
+    if options.chapter not in chapters.find():
+        return fail(f"no chapter {options.chapter!r}; the book has: "
+                    f"{', '.join(chapters.find())}")
     if options.seeds < 2:
-        print("an interval needs --seeds of 2 or more", file=sys.stderr)
-        return 2
-    file = run(options.chapter, options.seeds, options.source)
-    print(f"{options.seeds} rows in {file.relative_to(chapters.root())}")
+        return fail("an interval needs --seeds of 2 or more")
+    try:
+        file = collect(options.chapter, options.seeds, options.source)
+        print(f"{options.seeds} rows in {file.relative_to(chapters.root())}")
+        run.retell(options.chapter)
+    except (CellExecutionError, RuntimeError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except ValueError as problem:
+        print(f"{options.chapter}: {problem}", file=sys.stderr)
+        return 1
     print(repr(evidence.show(options.chapter)))
-    return 0
+    return run.main([run.LAST])
 
 
 if __name__ == "__main__":

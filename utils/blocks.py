@@ -55,6 +55,29 @@ class DoubleConv(nn.Sequential):
         )
 
 
+class Bottleneck(nn.Module):
+    """ResNet's bottleneck (He et al., CVPR 2016): 1x1, 3x3, 1x1, added to the input.
+
+    (N, inputs, H, W) -> (N, 4 * middle, H / stride, W / stride). The first 1x1 takes the
+    stride; the 3x3 may be dilated. A 1x1 convolution carries the input over where the
+    number of channels changes.
+    """
+
+    def __init__(self, inputs: int, middle: int, stride: int = 1, dilation: int = 1,
+                 norm: str | None = "batch") -> None:
+        super().__init__()
+        outputs = 4 * middle
+        self.branch = nn.Sequential(
+            ConvNormAct(inputs, middle, 1, stride, norm=norm),
+            ConvNormAct(middle, middle, norm=norm, dilation=dilation),
+            ConvNormAct(middle, outputs, 1, norm=norm, act=False))
+        self.skip = (nn.Identity() if inputs == outputs and stride == 1 else
+                     ConvNormAct(inputs, outputs, 1, stride, norm=norm, act=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.branch(x) + self.skip(x))
+
+
 class Trunk(nn.Module):
     """A small VGG-like encoder: two 3x3 convolutions a stage, 2x2 max pooling between.
 

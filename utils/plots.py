@@ -8,6 +8,8 @@ its role through the book: see COLORS. Photographs are drawn as they are, magnit
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
@@ -56,6 +58,24 @@ def figure(rows: int = 1, columns: int = 1, height: float = 3.0,
     return fig, axes
 
 
+class Hero:
+    """A figure for the first screen: shown where it is made, and glued to the top.
+
+    The page places it with `{glue:figure} SLUG-hero` (myst-nb finds it by the metadata of
+    this output); the cell that ends in `Hero("SLUG", fig)` is tagged `remove-output`.
+    """
+
+    def __init__(self, slug: str, fig: Figure) -> None:
+        self.slug, self.fig = slug, fig
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        buffer = io.BytesIO()
+        self.fig.savefig(buffer, format="png")
+        data = {"image/png": base64.b64encode(buffer.getvalue()).decode(),
+                "text/plain": f"<the hero of {self.slug}>"}
+        return data, {"scrapbook": {"name": f"{self.slug}-hero", "mime_prefix": ""}}
+
+
 def to_array(image: Any) -> np.ndarray:
     """Tensor or array (C, H, W), (1, H, W) or (H, W) -> array (H, W, 3) or (H, W)."""
     array = image.detach().cpu().numpy() if torch.is_tensor(image) else np.asarray(image)
@@ -95,7 +115,8 @@ def draw(ax: Axes, image: Any, kind: str = "auto", title: str = "",
     ax.imshow(np.clip(array, 0, 1) if kind == "photo" else array, **looks[kind])
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
-    ax.spines[:].set_visible(False)
+    ax.spines[:].set_visible(kind == "edges")  # white paper needs a frame
+    ax.spines[:].set(color="#b8b8b8", linewidth=0.8)
     if title:
         ax.set_title(title, pad=3)
     return ax
