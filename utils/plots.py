@@ -3,7 +3,8 @@
 A figure is 6 inches wide with type that stays legible when a phone shows it at 350
 pixels. Colours are Okabe and Ito's, safe for colour-blind readers, and a colour keeps
 its role through the book: see COLORS. Photographs are drawn as they are, magnitudes in
-`viridis`, signed values in `RdBu_r` centred at zero, labels in LABELS.
+`viridis`, signed values in `RdBu_r` centred at zero, labels in LABELS; sides, stages and
+levels have their own sequence, LEVELS.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ COLORS = {
     "method": "#0072B2", "baseline": "#D55E00", "truth": "#009E73",
     "third": "#CC79A7", "fourth": "#E69F00", "fifth": "#56B4E9", "grey": "#6B6B6B",
 }
+LEVELS = ("#b58ad0", "#9762bd", "#783da3", "#572080", "#350c55")  # sides, fine to coarse
 LABELS = ListedColormap(
     ["#1b1b1b", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00",
      "#CC79A7", "#999999"]
