@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from test_contract import FIRST_EDITION
+
 ROOT = Path(__file__).resolve().parent.parent
 
 WIDTHS = {1280: 900, 390: 844}  # a laptop and a phone, in CSS pixels
@@ -52,8 +54,7 @@ class Visit:
         self.page.on("request", self._request)
         self.page.on("requestfailed", self._failed)
         self.page.goto((pages / f"{name}.html").as_uri(), wait_until="load")
-        self.page.wait_for_function("() => !window.MathJax?.startup?.promise "
-                                    "|| MathJax.startup.promise.then(() => true)")
+        self.page.wait_for_selector("body[data-ready]", state="attached")
 
     def _console(self, message) -> None:
         if message.type in ("error", "warning"):
@@ -155,32 +156,87 @@ def test_pictures_and_formulas_are_drawn(seen: Visit) -> None:
     assert seen.page.locator("mjx-merror").count() == 0
 
 
+def test_formulas_are_whole(seen: Visit) -> None:
+    """No display formula is cut, nor set smaller than can be read (assets/book.js)."""
+    cut = seen.page.evaluate("""() => [...document.querySelectorAll(
+        'main mjx-container[display]')].filter(e => e.offsetParent
+        && e.scrollWidth > e.clientWidth + 1).map(e => e.closest('[id]')?.id
+        + ': ' + e.scrollWidth + ' in ' + e.clientWidth + ' pixels')""")
+    assert cut == []
+
+
+def test_terms_explain_themselves(seen: Visit) -> None:
+    """A term of the glossary shows its definition on hover and on focus."""
+    terms = seen.page.locator('main p a.reference.internal[href*="#term-"]')
+    note = seen.page.locator("#term-note")
+    if terms.count() == 0:
+        assert not note.is_visible()
+        return
+    term = terms.first
+    term.hover()
+    assert note.is_visible() and len(note.text_content()) > 20
+    box = note.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= seen.width
+    seen.page.mouse.move(0, 0)
+    assert not note.is_visible()
+    term.focus()
+    assert note.is_visible() and term.get_attribute("aria-describedby") == "term-note"
+    seen.page.keyboard.press("Escape")
+    assert not note.is_visible()
+
+
 def test_control_answers_the_keyboard(seen: Visit) -> None:
     """An arrow key shows another frame, with another alternative text."""
     if (ROOT / f"{seen.name}.ipynb").exists() and seen.name.count("/") == 2:
         assert seen.page.locator("figure.flipbook").count() > 0  # a chapter has one
     for figure in seen.page.locator("figure.flipbook").all():
-        slider = figure.locator("input[type=range]")
-        before = frame(figure)
-        slider.focus()
-        at_end = slider.input_value() == slider.get_attribute("max")
-        slider.press("ArrowLeft" if at_end else "ArrowRight")
+        first = figure.locator("input").first
+        before, kind = frame(figure), first.get_attribute("type")
+        chosen = first if kind != "radio" else figure.locator("input:checked")
+        chosen.focus()
+        at_end = kind == "range" and first.input_value() == first.get_attribute("max")
+        chosen.press({"range": "ArrowLeft" if at_end else "ArrowRight",
+                      "radio": "ArrowRight", "checkbox": "Space"}[kind])
         after = frame(figure)
         assert all(before[part] != after[part] for part in before), (before, after)
 
 
 def frame(figure) -> dict[str, str]:
-    """Return picture, alternative text and label of a control's one visible frame."""
+    """Return picture, alternative text and written value of a control's visible frame."""
     shown = figure.locator("img:visible")
     assert shown.count() == 1
-    slider = figure.locator("input[type=range]")
     return {"src": shown.get_attribute("src"), "alt": shown.get_attribute("alt"),
-            "text": slider.get_attribute("aria-valuetext")}
+            "text": figure.locator("output").text_content()}
 
 
 def test_page_raised_no_error(seen: Visit) -> None:
     """After all this: a clean console, no failed request, none to another host."""
     assert seen.trouble == []
+
+
+@pytest.mark.parametrize("name", [pytest.param(d, marks=page_marks(d)) for d in
+                                  documents() if d.count("/") == 2])
+def test_chapter_prints_with_its_solutions_at_the_end(browser, pages: Path, name: str,
+                                                      tmp_path: Path) -> None:
+    """At most 18 pages; each solution once, after the rest; the screen is as before."""
+    visit = Visit(browser, pages, name)
+    order = ("() => [...document.querySelectorAll('main .exercise, main div.solution')]"
+             ".map(e => e.classList.contains('solution'))")
+    before = visit.page.evaluate(order)
+    visit.page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    printed = visit.page.evaluate(order)
+    assert printed == sorted(before) and sum(printed) >= 3
+    visit.page.emulate_media(media="print")
+    assert visit.page.locator(".printed-solutions h2").is_visible()
+    hidden = visit.page.locator("div.solution > .sd-summary-content, div.solution section")
+    assert all(part.is_visible() for part in hidden.all())
+    visit.page.pdf(path=tmp_path / "chapter.pdf", format="A4", print_background=True)
+    pages_of = len(re.findall(rb"/Type\s*/Page\b(?!s)", (tmp_path / "chapter.pdf").read_bytes()))
+    visit.page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
+    assert visit.page.evaluate(order) == before
+    visit.context.close()
+    if name.rsplit("/", 1)[-1] not in FIRST_EDITION:
+        assert pages_of <= 18, f"{pages_of} pages"
 
 
 @pytest.mark.parametrize("name", documents())
