@@ -194,7 +194,8 @@ def sample(*cells: tuple[str, str]) -> nbformat.NotebookNode:
     made = []
     for kind, source in cells:
         figure = {"mystnb": {"figure": {"caption": "x"}}} if kind == "figure" else {}
-        made.append(nbformat.v4.new_code_cell(source, metadata=figure | {"tags": [kind] if kind else []}))
+        tags = {"tags": [kind] if kind else []}
+        made.append(nbformat.v4.new_code_cell(source, metadata=figure | tags))
     return nbformat.v4.new_notebook(cells=made)
 
 

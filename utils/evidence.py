@@ -3,7 +3,8 @@
 The `claim` cell of a chapter returns a Record. `make run` and `make evidence` execute that
 very notebook and store one row a run in `book/evidence/`. Rows are never edited by hand;
 each carries the hash of the code that it was measured with, the environment of its kernel
-and the seconds of processor time up to the claim. What a page says of its rows comes from `verdict`, `says` and `show`.
+and the seconds of processor time up to the claim. What a page says of its rows comes from
+`verdict`, `says` and `show`.
 """
 
 from __future__ import annotations
