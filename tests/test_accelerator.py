@@ -24,9 +24,9 @@ def each_chapter() -> list:
 
 
 def show(value: Any) -> None:
-    """Draw what a cell's last line would show; of a control, its two ends."""
+    """Draw what a cell's last line would show; of a control, its first view and the last."""
     if isinstance(value, Flipbook):
-        for position in (value.values[0], value.values[-1]):
+        for position in (value.values[value.start], value.values[-1]):
             plt.close(value.draw(position))
 
 
