@@ -31,7 +31,7 @@ book: $(VENV)/.installed ## build the book from the stored outputs
 
 test: $(VENV)/.installed ## test the package, the chapters, the book and its pages
 	@echo "Testing with $(WORKERS) workers (about a minute for each chapter)"
-	@$(PY) -m pytest tests book -n $(WORKERS) --dist loadgroup \
+	@$(PY) -m pytest tests book -n $(WORKERS) --no-loadscope-reorder \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout $(CELL_SECONDS)
 
 lab: $(VENV)/.installed ## open JupyterLab on the chapters

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
@@ -37,22 +38,43 @@ def seconds() -> dict[str, float]:
     return {slug: run["seconds"] for slug, run in runs.items()}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the cells of a notebook, and each file of tests; begin with what takes longest."""
+    """Begin with what takes longest: notebooks, then what carries the mark `weight`."""
     known = seconds()
-    weight: dict[int, float] = {}
-    for item in items:
-        if type(item).__name__ == "IPyNbCell":
-            slug = item.path.stem
-            item.add_marker(pytest.mark.xdist_group(f"notebook-{slug}"))
-            weight[id(item)] = 1000 + known.get(slug, 60)
-        else:
-            mark = item.get_closest_marker("weight")
-            weight[id(item)] = mark.args[0] if mark else 0
-            if not item.get_closest_marker("xdist_group"):
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: -weight[id(item)])  # stable: cells stay in order
+
+    def weight(item: pytest.Item) -> float:
+        if item.path.suffix == ".ipynb":
+            return 1000 + known.get(item.path.stem, 60)
+        mark = item.get_closest_marker("weight")
+        return mark.args[0] if mark else 0
+
+    items.sort(key=weight, reverse=True)  # stable: the cells of a notebook stay in order
+
+
+def group(test: str) -> str:
+    """What must run on one worker: a notebook, a page at both widths, a file of tests.
+
+    >>> group("tests/test_pages.py::test_axe[book/edges/hed-390]")
+    'tests/test_pages.py[book/edges/hed]'
+    """
+    file, _, name = test.partition("::")
+    if file.endswith("test_accelerator.py"):
+        return test  # chapter by chapter
+    if file.endswith("test_pages.py") and "[" in name:
+        page = name.partition("[")[2].rstrip("]")
+        return f"{file}[{page.removesuffix('-1280').removesuffix('-390')}]"
+    return file
+
+
+class ByChapter(LoadScopeScheduling):
+    """Hands whole groups to the workers, in the order of the tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByChapter:
+    return ByChapter(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

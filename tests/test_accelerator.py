@@ -16,13 +16,6 @@ from utils.flipbook import Flipbook
 STEPS = 3  # of each training
 
 
-def each_chapter() -> list:
-    """The chapters as parameters, each a group of its own for the workers."""
-    return [pytest.param(slug, marks=[pytest.mark.xdist_group(f"accelerator-{slug}"),
-                                      pytest.mark.weight(500)])
-            for slug in chapters.find()]
-
-
 def show(value: Any) -> None:
     """Draw what a cell's last line would show; of a control, its first view and the last."""
     if isinstance(value, Flipbook):
@@ -46,7 +39,8 @@ def run_cells(slug: str, **given: Any) -> dict[str, Any]:
     return space
 
 
-@pytest.mark.parametrize("slug", each_chapter())
+@pytest.mark.weight(500)
+@pytest.mark.parametrize("slug", chapters.find())
 def test_chapter_runs_on_the_accelerator(slug: str, monkeypatch) -> None:
     """Model, three steps of each training, predictions, figures and the control."""
     monkeypatch.setenv("BOOK_DEVICE", DEVICE.type)

@@ -93,9 +93,8 @@ class Visit:
 
 
 def page_marks(name: str) -> list:
-    """A page is looked at by one worker; the long pages of chapters come first."""
-    return [pytest.mark.xdist_group(f"page-{name}"),
-            pytest.mark.weight(300 if name.count("/") == 2 else 200)]
+    """The long pages of chapters come first."""
+    return [pytest.mark.weight(300 if name.count("/") == 2 else 200)]
 
 
 @pytest.fixture(scope="module", params=[

@@ -222,3 +222,15 @@ def test_no_posix_only_import_on_a_readers_path() -> None:
                 found.append(file.name)
     assert found == []
     assert "except ImportError:  # Windows" in execution.LAST_CELL
+
+
+@pytest.mark.parametrize("test, where", [
+    ("book/edges/hed.ipynb::Cell 3", "book/edges/hed.ipynb"),
+    ("tests/test_pages.py::test_axe[book/edges/hed-390]", "tests/test_pages.py[book/edges/hed]"),
+    ("tests/test_pages.py::test_prints[book/edges/hed]", "tests/test_pages.py[book/edges/hed]"),
+    ("tests/test_pages.py::test_search", "tests/test_pages.py"),
+    ("tests/test_accelerator.py::test_run[hed]", "tests/test_accelerator.py::test_run[hed]"),
+    ("tests/test_losses.py::test_zero", "tests/test_losses.py"),
+])
+def test_what_stays_on_one_worker(test: str, where: str) -> None:
+    assert notebook_checks.group(test) == where
