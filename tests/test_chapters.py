@@ -57,11 +57,13 @@ def test_sections_and_tags(slug: str) -> None:
 @pytest.mark.parametrize("slug", SLUGS)
 def test_code_is_short_and_prose_outweighs_it(slug: str) -> None:
     sizes = [len(lines(c)) for c in cells(slug, "code")]
-    assert statistics.median(sizes) <= 8 and max(sizes) <= 30
+    shown = [len(lines(c)) for c in cells(slug, "code")
+             if "hide-input" not in c.metadata.get("tags", [])]
+    assert statistics.median(shown) <= 8 and max(sizes) <= 30
     for cell in cells(slug, "code"):
         assert all(len(line) <= 88 for line in cell.source.splitlines()), cell.source
     words = sum(len(re.findall(r"\w+", c.source)) for c in cells(slug, "markdown"))
-    assert words >= 6 * sum(sizes)
+    assert words >= 6 * sum(shown)
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -93,7 +95,8 @@ def test_every_figure_is_captioned_and_described(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_nothing_unconfirmed_or_local_is_printed(slug: str) -> None:
-    text = chapters.get(slug).path.read_text(encoding="utf8")
+    text = re.sub(r"[A-Za-z0-9+/=\\n]{200,}", "",  # pictures
+                  chapters.get(slug).path.read_text(encoding="utf8"))
     assert not re.search(r"\[memory\]|TODO|FIXME|lorem ipsum", text)
     assert not re.search(r'"[^"]*(?:/home/|/root/|/work/|C:\\\\Users)', text)
 

@@ -1,13 +1,13 @@
 """SENet: the cells tagged `model` of the chapter, executed and tested."""
 
-from functools import partial
+from itertools import permutations
 
 import pytest
 import torch
 from torch import nn
 
 import tagged
-from utils import metrics
+from utils import blocks, metrics
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +74,50 @@ def test_hidden_layer_never_vanishes(senet: dict) -> None:
     assert senet["SE"](2, r=4).excite[0].out_features == 1
 
 
-def test_arms_are_fair(senet: dict) -> None:
+def test_a_net_sees_a_window_or_all_of_the_picture(senet: dict) -> None:
+    """Three stages see 17 pixels, as the chapter says, a fourth one all 28."""
+    torch.manual_seed(0)
+    for widths, sees in (((4, 8, 16), 17), ((4, 8, 12, 12), 28)):
+        net = senet["Net"](widths, 4).eval()
+        net.head = nn.Identity()
+        image = torch.rand(1, 3, 28, 28, requires_grad=True)
+        x = image
+        for stage, conv in enumerate(net.convs):
+            x = conv(nn.functional.max_pool2d(x, 2) if stage > 1 else x)
+        assert torch.allclose(net(image), x.mean((2, 3)))
+        x[..., x.shape[-2] // 2, x.shape[-1] // 2].sum().backward()
+        rows = image.grad.abs().sum((0, 1, 3)) > 0
+        assert rows.sum() <= sees and (sees == 28 or rows.sum() >= sees - 3)
+
+
+def test_arms_have_as_many_weights(senet: dict) -> None:
+    """Equal where the layers are; else at least SE's, and no more than a unit too many."""
     counts = {name: metrics.parameters(build()) for name, build in senet["arms"](4).items()}
     assert counts["SE"] == counts["static gate"] == counts["no squeeze"]
-    assert counts["plain"] < counts["SE"] <= counts["widened"] <= 1.05 * counts["SE"]
+    assert counts["plain"] < counts["SE"]
+    for name in ("widened", "deeper", "SE, deeper"):
+        assert counts["SE"] <= counts[name] <= 1.05 * counts["SE"], name
+
+
+def test_fitted_is_the_smallest(senet: dict) -> None:
+    widths = senet["fitted"](17_000, 4, (1, 2, 4))
+    assert metrics.parameters(senet["Net"](widths, 4)) >= 17_000
+    smaller = (widths[0], widths[1], widths[2] - 1)
+    assert metrics.parameters(senet["Net"](smaller, 4)) < 17_000
+
+
+def test_votes_answer_two_thirds_at_most() -> None:
+    """The bound that the chapter proves: scores cue votes + stripes votes, 12 of 18."""
+    generator = torch.Generator().manual_seed(3)
+    deals = [torch.tensor(p) for p in permutations(range(3))]
+    best = 0
+    for _ in range(40):
+        cue_votes = torch.randint(-4, 5, (3, 3), generator=generator).double()
+        cue_votes += 0.1 * torch.rand(3, 3, generator=generator)
+        offers = 3 * torch.randn(20_000, 1, 3, generator=generator)
+        said = (cue_votes + offers).argmax(-1)                 # (20000, 3 cues)
+        best = max(best, sum(int((said == deal).sum(1).max()) for deal in deals))
+    assert best == 12
 
 
 def test_published_network(senet: dict) -> None:
@@ -98,11 +138,22 @@ def test_extra_weights_of_other_ratios(senet: dict, r: int, weights: int) -> Non
 
 
 def test_open_gates_leave_the_residual_block(senet: dict) -> None:
-    """With all gates one, y = ReLU(F(x) + x)."""
+    """With all gates one, y = ReLU(F(x) + x): the gate ends the branch."""
     torch.manual_seed(0)
-    block = senet["Bottleneck"](16, 4, 1, partial(senet["SE"], r=4)).eval()
-    nn.init.zeros_(block.gate.excite[2].weight)
-    nn.init.constant_(block.gate.excite[2].bias, 30.0)
+    block = blocks.Bottleneck(16, 4)
+    block.branch.append(senet["SE"](16, r=4))
+    block.eval()
     x = torch.rand(1, 16, 6, 6)
     with torch.no_grad():
         assert torch.allclose(block(x), torch.relu(block.branch(x) + x), atol=1e-6)
+        half = block.branch(x)
+        nn.init.zeros_(block.branch[-1].excite[2].weight)
+        nn.init.constant_(block.branch[-1].excite[2].bias, 30.0)
+        assert torch.allclose(block(x), torch.relu(block.branch[:-1](x) + x), atol=1e-6)
+        assert not torch.allclose(half, block.branch(x), atol=1e-3)
+
+
+def test_published_blocks_end_in_their_gate(senet: dict) -> None:
+    stages = [m for m in senet["paper_scale"]() if isinstance(m, blocks.Bottleneck)]
+    assert len(stages) == 16
+    assert all(isinstance(m.branch[-1], senet["SE"]) for m in stages)
