@@ -18,12 +18,14 @@ function focusWhatScrolls(element) {
 }
 
 // A formula that is still wider than its place is set smaller, down to what can be read.
-const SMALLEST = 0.62;
+const SMALLEST = 62;  // per cent of the page's type
 
 function fitFormula(formula) {
-  formula.style.fontSize = "";
+  formula.dataset.size ??= formula.style.fontSize || "100%";  // as MathJax matched it
+  formula.style.fontSize = formula.dataset.size;
   const share = formula.clientWidth / formula.scrollWidth;
-  if (share < 1) formula.style.fontSize = `${100 * Math.max(SMALLEST, share - 0.01)}%`;
+  const fitting = parseFloat(formula.dataset.size) * (share - 0.01);
+  if (share < 1) formula.style.fontSize = `${Math.max(SMALLEST, fitting)}%`;
 }
 
 window.addEventListener("load", () => {
