@@ -76,6 +76,31 @@ def test_dice_by_hand_and_as_torchmetrics() -> None:
     assert whole == pytest.approx(2 * both / ((guess > 1).sum() + (truth > 1).sum()))
 
 
+@pytest.mark.parametrize("radius, wide", [(1, 2), (2, 4), (2.9, 4), (3, 6)])
+def test_border_band_is_twice_the_radius_wide(radius: float, wide: int) -> None:
+    labels = (torch.arange(20) >= 10).long().expand(2, 9, 20)
+    near = metrics.near_border(labels, radius)
+    assert near.shape == labels.shape and (near.sum(-1) == wide).all()
+    assert not metrics.near_border(torch.ones_like(labels), radius).any()  # nor the frame
+
+
+def test_border_band_is_a_euclidean_distance() -> None:
+    labels = torch.zeros(1, 15, 15, dtype=torch.long)
+    labels[0, 3, 9] = 7
+    y, x = torch.meshgrid(torch.arange(15), torch.arange(15), indexing="ij")
+    away = torch.hypot(y - 3.0, x - 9.0)
+    for radius in (1, 2, 3.5):
+        near = metrics.near_border(labels, radius)[0]
+        assert torch.equal(near, away <= radius)  # the pixel itself: the rest is other
+
+
+def test_border_band_refuses_other_maps_and_distances() -> None:
+    with pytest.raises(ValueError, match="integer labels"):
+        metrics.near_border(torch.rand(2, 3, 4), 2)
+    with pytest.raises(ValueError, match="at least 1 pixel"):
+        metrics.near_border(torch.zeros(1, 3, 4, dtype=torch.long), 0.5)
+
+
 def test_region_j_by_hand() -> None:
     assert metrics.region_j(square(10), square(15)).item() == pytest.approx(50 / 150)
     nothing = torch.zeros(1, 40, 40)

@@ -11,5 +11,5 @@ from .boundary import (THRESHOLDS, BoundaryCurve, boundary_counts, boundary_pr,
 from .boxes import IOUS, Detection, Recall, average_precision, average_recall
 from .cost import latency, multiply_adds, parameters
 from .masks import (LEVELS, SaliencyCurve, accuracy, contour_f, dice, iou, mae, mean_iou,
-                    region_j, saliency_f)
+                    near_border, region_j, saliency_f)
 from .mattes import matting_errors

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torchmetrics.functional.classification import (multiclass_accuracy,
@@ -77,6 +78,30 @@ def _labels(prediction: Tensor, truth: Tensor, classes: int | None,
             raise ValueError(f"expected labels from 0{most} in the {name}, found {low} to "
                              f"{high}; name a label to leave out by ignore, now {ignore}")
     return prediction, truth
+
+
+def near_border(labels: Tensor, radius: float) -> Tensor:
+    """Pixels with another label at most ``radius`` pixels away: bool, like ``labels``.
+
+    ``labels`` is (N, H, W), integers or bools, ``radius`` a Euclidean distance of at least
+    1; at 1 a straight border gives the two pixels that face each other. The frame of a
+    picture is no border. Raises ValueError for other shapes or distances.
+    """
+    if labels.ndim != 3 or labels.is_floating_point():
+        raise ValueError(f"expected integer labels (N, H, W), got {labels.dtype} "
+                         f"{tuple(labels.shape)}")
+    if radius < 1:
+        raise ValueError(f"radius must be at least 1 pixel, not {radius}")
+    height, width = labels.shape[-2:]
+    reach = int(radius)
+    padded = F.pad(labels[:, None].float(), (reach,) * 4, mode="replicate")[:, 0]
+    near = torch.zeros(labels.shape, dtype=torch.bool, device=labels.device)
+    for y in range(-reach, reach + 1):
+        for x in range(-reach, reach + 1):
+            if 0 < y * y + x * x <= radius**2:
+                moved = padded[:, reach + y:reach + y + height, reach + x:reach + x + width]
+                near |= moved != labels
+    return near
 
 
 def region_j(prediction: Tensor, truth: Tensor) -> Tensor:
