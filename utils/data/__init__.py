@@ -6,7 +6,6 @@ it: `photos` (real photographs and materials), `digits.glyphs`, `real.consensus`
 
 from typing import Any
 
-from .aerial import Aerial, aerial
 from .cells import Cells, cells
 from .clips import Clips, clips
 from .context import Context, context
@@ -20,8 +19,7 @@ from .real import (BCCD_CLASSES, CAMVID_CLASSES, PET_CLASSES, DataCorrupt, DataN
 from .scenes import Scenes, boundaries, scenes
 
 GENERATED = {"scenes": scenes, "digits": digits, "cells": cells, "clips": clips,
-             "mattes": mattes, "context": context, "nested": nested,
-             "aerial": aerial}
+             "mattes": mattes, "context": context, "nested": nested}
 REAL = {"bsds500": bsds500, "isbi2012": isbi2012, "cifar10": cifar10, "camvid": camvid,
         "oxford_pets": oxford_pets, "davis2016": davis2016, "bccd": bccd, "lemur": lemur}
 
