@@ -6,8 +6,10 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
+if TYPE_CHECKING:
+    import nbformat
 
 RUNS = "book/evidence/runs.json"
 
@@ -34,6 +36,8 @@ class Chapter:
 
     @property
     def notebook(self) -> nbformat.NotebookNode:
+        import nbformat  # three seconds on a slow core, which no chapter's run needs
+
         return nbformat.read(self.path, as_version=4)
 
     @property
