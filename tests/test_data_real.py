@@ -210,6 +210,15 @@ def test_oxford_pets_piece():
         data.oxford_pets("trainval", PIECES)
 
 
+@needs_pieces
+def test_loveda_piece():
+    scene, = data.load("loveda", PIECES)
+    assert scene.image.shape == (3, 1024, 1024) and scene.labels.shape == (1024, 1024)
+    counts = scene.labels.flatten().bincount(minlength=8)
+    assert len(counts) == len(data.LOVEDA_CLASSES) == 8 and counts.argmax() > 0
+    assert len(data.loveda(PIECES, limit=1)) == 1
+
+
 # --- where a set is looked for -----------------------------------------------
 
 
@@ -364,6 +373,7 @@ def write_small(folder: Path) -> dict[str, Path]:
     picture("DAVIS/JPEGImages/480p/dog/00000.jpg", "RGB", "red")
     picture("BCCD/JPEGImages/a.jpg", "RGB", "red")
     picture("oxford-iiit-pet/images/a.jpg", "RGB", "red")
+    picture("loveda/img_dir/a.png", "RGB", "red")
     (folder / "DAVIS/ImageSets/480p").mkdir(parents=True)
     (folder / "DAVIS/ImageSets/480p/val.txt").write_text(
         "/JPEGImages/480p/dog/00000.jpg /Annotations/480p/dog/00000.png\n")
@@ -376,6 +386,7 @@ def write_small(folder: Path) -> dict[str, Path]:
     Image.fromarray(np.array([[2, 2, 3, 1, 1, 3, 2, 2]] * 6, np.uint8)).save(trimap)
     (trimap.parents[1] / "test.txt").write_text("a 7 2 1\n")
     return {"camvid": picture("CamVid/valannot/a.png", "L", 7), "oxford_pets": trimap,
+            "loveda": picture("loveda/ann_dir/a.png", "L", 2),
             "davis2016": picture("DAVIS/Annotations/480p/dog/00000.png", "L", 255),
             "bccd": boxes}
 
@@ -384,6 +395,8 @@ def test_small_sets_read_as_written(tmp_path):
     write_small(tmp_path)
     scene = data.camvid("val", tmp_path)[0]
     assert scene.image.shape == (3, 6, 8) and scene.labels.unique().tolist() == [7]
+    tile = data.loveda(tmp_path)[0]
+    assert data.LOVEDA_CLASSES[tile.labels.unique().item()] == "building"
     clip = data.davis2016("val", tmp_path)[0]
     assert clip.name == "dog" and clip.masks.shape == (1, 6, 8) and clip.masks.all()
     item = data.bccd("val", tmp_path)[0]
@@ -396,11 +409,11 @@ def test_small_sets_read_as_written(tmp_path):
 
 
 @HOW
-@pytest.mark.parametrize("name", ["camvid", "davis2016", "bccd", "oxford_pets"])
+@pytest.mark.parametrize("name", ["camvid", "davis2016", "bccd", "oxford_pets", "loveda"])
 def test_damaged_truth(tmp_path, name, how):
     file = write_small(tmp_path)[name]
-    split = "all" if name == "oxford_pets" else "val"
-    check_damage(file, how, name, functools.partial(data.load, name, split, tmp_path))
+    split = {"oxford_pets": ["all"], "loveda": []}.get(name, ["val"])
+    check_damage(file, how, name, functools.partial(data.load, name, *split, tmp_path))
 
 
 LISTS = {"davis2016": "DAVIS/ImageSets/480p/val.txt", "bccd": "BCCD/ImageSets/Main/val.txt",
@@ -460,6 +473,9 @@ def test_truths_that_read_but_are_wrong(tmp_path):
         Image.new("L", (8, 6), wrong).save(files["oxford_pets"])
         with pytest.raises(data.DataCorrupt, match=f"classes 1 to 3.*a label {wrong}"):
             data.oxford_pets("test", tmp_path)
+    Image.new("L", (8, 6), 8).save(files["loveda"])
+    with pytest.raises(data.DataCorrupt, match="classes 0 to 7.*a label 8"):
+        data.loveda(tmp_path)
     Image.new("L", (9, 6)).save(files["davis2016"])
     with pytest.raises(data.DataCorrupt, match="of the frame's size"):
         data.davis2016("val", tmp_path)

@@ -6,6 +6,7 @@ it: `photos` (real photographs and materials), `digits.glyphs`, `real.consensus`
 
 from typing import Any
 
+from .aerial import Aerial, aerial
 from .cells import Cells, cells
 from .clips import Clips, clips
 from .context import Context, context
@@ -13,15 +14,17 @@ from .digits import Digits, digits, glyphs
 from .mattes import Mattes, mattes, trimap
 from .nested import Nested, nested
 from .photos import crop, names, photo, photographs, texture
-from .real import (BCCD_CLASSES, CAMVID_CLASSES, PET_CLASSES, DataCorrupt, DataNotFound,
-                   EdgeImage, bccd, bsds500, camvid, cifar10, consensus, davis2016,
-                   download, isbi2012, lemur, oxford_pets)
+from .real import (BCCD_CLASSES, CAMVID_CLASSES, LOVEDA_CLASSES, PET_CLASSES, DataCorrupt,
+                   DataNotFound, EdgeImage, bccd, bsds500, camvid, cifar10, consensus,
+                   davis2016, download, isbi2012, lemur, loveda, oxford_pets)
 from .scenes import Scenes, boundaries, scenes
 
 GENERATED = {"scenes": scenes, "digits": digits, "cells": cells, "clips": clips,
-             "mattes": mattes, "context": context, "nested": nested}
+             "mattes": mattes, "context": context, "nested": nested,
+             "aerial": aerial}
 REAL = {"bsds500": bsds500, "isbi2012": isbi2012, "cifar10": cifar10, "camvid": camvid,
-        "oxford_pets": oxford_pets, "davis2016": davis2016, "bccd": bccd, "lemur": lemur}
+        "oxford_pets": oxford_pets, "davis2016": davis2016, "bccd": bccd, "lemur": lemur,
+        "loveda": loveda}
 
 
 def load(name: str, *args: Any, **options: Any) -> Any:

@@ -10,7 +10,7 @@ from .base import (SETS, TABLE, VARIABLE, DataCorrupt, DataNotFound, Folder, Sou
 from .boxes import BCCD_CLASSES, BoxedImage, bccd, voc_boxes
 from .edges import EdgeImage, bsds500, consensus
 from .labels import BATCHES, LabelledImages, cifar10
-from .masks import (CAMVID_CLASSES, PET_CLASSES, LabelledScene, Sections, camvid,
-                    isbi2012, oxford_pets)
+from .masks import (CAMVID_CLASSES, LOVEDA_CLASSES, PET_CLASSES, LabelledScene, Sections,
+                    camvid, isbi2012, loveda, oxford_pets)
 from .mattes import MattedImage, lemur
 from .video import Sequence, davis2016

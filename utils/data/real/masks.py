@@ -1,4 +1,4 @@
-"""Pictures with a class at each pixel: ISBI 2012, CamVid, Oxford-IIIT Pet."""
+"""Pictures with a class at each pixel: ISBI 2012, CamVid, Oxford-IIIT Pet, LoveDA."""
 
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,14 @@ class LabelledScene(NamedTuple):
     """A photograph and the class of each pixel."""
     name: str
     image: Tensor  # (3, H, W) uint8
-    labels: Tensor  # (H, W) int64 into CAMVID_CLASSES or PET_CLASSES
+    labels: Tensor  # (H, W) int64 into CAMVID_, PET_ or LOVEDA_CLASSES
 
 
 CAMVID_CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence",
                   "car", "pedestrian", "bicyclist", "void")
 PET_CLASSES = ("background", "pet", "border")
+LOVEDA_CLASSES = ("no data", "background", "building", "road", "water", "barren", "forest",
+                  "agriculture")
 _STORED = tensor([0, 1, 0, 2])  # PET_CLASSES of a trimap's 1 pet, 2 background, 3 border
 
 
@@ -65,6 +67,13 @@ def oxford_pets(split: str = "trainval", folder: Folder = None,
         found = [(images / f"{row[0]}.jpg", truths / f"{row[0]}.png") for row in rows]
     scenes = (_scene("oxford_pets", *files, known=range(1, 4)) for files in found[:limit])
     return [scene._replace(labels=_STORED[scene.labels]) for scene in scenes]
+
+
+def loveda(folder: Folder = None, limit: int | None = None) -> list[LabelledScene]:
+    """The first `limit` aerial pictures of LoveDA by name, 0.3 m to the pixel."""
+    place = root("loveda", folder, limit=limit)
+    found = pairs("loveda", place / "img_dir", place / "ann_dir", ".png")
+    return [_scene("loveda", *files, known=range(8)) for files in found[:limit]]
 
 
 def _scene(name: str, file: Path, truth: Path, known: range) -> LabelledScene:
