@@ -190,7 +190,10 @@ def test_named_chapters_are_linked(slug: str) -> None:
     short = {"hed": "HED", "unet": "U-Net", "senet": "SENet", "pspnet": "PSPNet",
              "residual-attention": "Residual Attention", "dssd": "DSSD", "osvos": "OSVOS",
              "network-slimming": "Network Slimming",
-             "deep-image-matting": "Deep Image Matting"}
+             "deep-image-matting": "Deep Image Matting", "dss": "DSS", "casenet": "CASENet",
+             "object-boundary-guided": "Object Boundary Guided",
+             "edge-classification": "Classification with an Edge",
+             "pixel-deconv": "Pixel Deconvolution"}
     unlinked = [other for other, name in short.items()
                 if other != slug and other in chapters.find()
                 and re.search(rf"\b{re.escape(name)}\b", text)
