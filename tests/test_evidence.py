@@ -100,7 +100,8 @@ def test_one_seed_has_no_interval(monkeypatch) -> None:
 def test_table_has_five_comparisons_at_most_and_no_row_without_arm(stored) -> None:
     shown = evidence.show("x").rows
     assert [(r[0], r[1]) for r in shown] == [
-        ("claim", "made"), ("claim", "real"), ("other", "made"), ("price", "made")]
+        ("claim", "made"), ("claim", "real"), ("other", "made"),
+        ("price (error, lower is better)", "made")]
     assert [r[0] for r in evidence.show("x", "other").rows] == ["other"]
     with pytest.raises(ValueError, match="at most 5"):
         evidence.show("x", *["claim"] * 6)

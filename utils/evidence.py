@@ -282,7 +282,8 @@ def show(slug: str, *names: str) -> Table:
     """The stored result of a chapter: one row for each comparison and data source.
 
     Without names, the claim and the next comparisons of the claim cell; five at most.
-    A source whose rows lack one of the arms has no row in that comparison.
+    A source whose rows lack one of the arms has no row in that comparison, and a
+    comparison by another measure than the claim's names it.
     """
     stored = load(slug)
     head = ["comparison", "data", "seeds", "baseline", "method", "difference",
@@ -297,16 +298,19 @@ def show(slug: str, *names: str) -> Table:
     for name in asked:
         if is_measuring() and name not in known:
             continue
-        method, baseline, _, better = _asked(stored, name)
+        method, baseline, metric, better = _asked(stored, name)
+        label = name.replace("_", " ")
+        if metric != stored["metric"]:
+            label += f" ({metric}, {better} is better)"
         for source in sources(stored):
             if _has(stored, source, method, baseline):
                 s = summarise(stored, source, method, baseline, better)
                 rows.append([
-                    name.replace("_", " "), source, str(s.seeds), f"{s.baseline:.3f}",
+                    label, source, str(s.seeds), f"{s.baseline:.3f}",
                     f"{s.method:.3f}", f"{s.difference:+.3f}",
                     f"{s.low:+.3f} to {s.high:+.3f}", s.verdict])
-    caption = (f"{stored['metric']} ({stored['better']} is better): "
-               f"{stored['method_name']} against {stored['baseline_name']}, paired by seed")
+    caption = (f"{stored['metric']} ({stored['better']} is better) where a row names no "
+               "other measure; paired by seed")
     return Table(caption, head, rows)
 
 
