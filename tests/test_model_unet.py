@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import tagged
-from utils import metrics
+from utils import blocks, metrics
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def strip(gap: int) -> np.ndarray:
 
 @pytest.mark.parametrize("gap, border", [(1, 10 * np.exp(-4 / 50)), (9, 10 * np.exp(-2))])
 def test_border_term_in_a_gap(unet: dict, gap: int, border: float) -> None:
-    _, term = unet["weight_map"](strip(gap))
+    _, term = unet["weight_map"](strip(gap), share=0.5)
     assert term[3, 20:20 + gap] == pytest.approx(border)  # d1 + d2 is the same across
     assert term.max() <= 10 and term[3, 0] < 0.1
 
@@ -29,7 +29,7 @@ def test_border_term_in_a_gap(unet: dict, gap: int, border: float) -> None:
 def test_single_cell_has_no_border_and_balance_evens_out(unet: dict) -> None:
     cells = np.zeros((10, 10), int)
     cells[:2] = 1
-    balance, term = unet["weight_map"](cells)
+    balance, term = unet["weight_map"](cells, share=cells.astype(bool).mean())
     assert not term.any()
     assert balance[cells > 0].sum() == pytest.approx(balance[cells == 0].sum())
 
@@ -49,8 +49,11 @@ def test_weighted_loss_is_the_weighted_mean_of_minus_log_p(unet: dict) -> None:
 
 def test_crop_takes_the_middle(unet: dict) -> None:
     skip = torch.arange(36.0).view(1, 1, 6, 6)
-    joined = unet["CropConcat"]()(torch.zeros(1, 1, 2, 2), skip)
-    assert joined[0, 1].tolist() == [[14, 15], [20, 21]]
+    like = torch.zeros(1, 1, 2, 2)
+    cropped = unet["Crop"]()(skip, like)
+    assert cropped[0, 0].tolist() == [[14, 15], [20, 21]]
+    joined = unet["join"](like, cropped)  # the decoder's map first, then the skip
+    assert not joined[0, 0].any() and torch.equal(joined[:, 1:], cropped)
 
 
 def test_elastic_moves_image_and_label_alike(unet: dict) -> None:
@@ -75,9 +78,24 @@ def test_initial_deviation_follows_the_fan_in(unet: dict) -> None:
         assert not layer.bias.any()
 
 
-def test_baseline_has_no_fewer_parameters(unet: dict) -> None:
-    method, baseline = (metrics.parameters(unet["build"](skips)) for skips in (True, False))
-    assert method <= baseline <= 1.2 * method
+def test_arms_have_what_the_text_says(unet: dict) -> None:
+    nets = {name: unet["build"](**options) for name, options in unet["ARMS"].items()}
+    weights = {name: metrics.parameters(net) for name, net in nets.items()}
+    assert weights["no map"] == weights["U-Net"] > weights["no skips"] > weights["shallow"]
+    assert round(weights["U-Net"] / weights["shallow"]) == 18
+    deepest = weights["U-Net"] - metrics.parameters(unet["build"](levels=4))
+    assert 0.74 < deepest / weights["U-Net"] < 0.76
+    work = {name: metrics.multiply_adds(net, 1, 96, 96) for name, net in nets.items()}
+    assert work["shallow"] < work["U-Net"] / 2
+    assert [len(net.up) for net in nets.values()] == [4, 4, 3, 2]
+    first = [next(nets[name].parameters()) for name in ("U-Net", "no map")]
+    assert torch.equal(*first)
+
+
+@pytest.mark.parametrize("poolings, pixels", [(2, 32), (4, 140)])
+def test_bottom_sees_as_far_as_the_text_says(poolings: int, pixels: int) -> None:
+    level = [(3, 1), (3, 1), (2, 2)]
+    assert blocks.receptive_field(level * poolings + [(3, 1)] * 2) == pixels
 
 
 @pytest.mark.parametrize("tile", [188, 204, 572])
