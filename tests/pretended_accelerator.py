@@ -109,6 +109,8 @@ def without_fused(init: Callable) -> Callable:
 @contextmanager
 def pretended() -> Iterator[torch.device]:
     """While open, DEVICE can be used like a GPU; everything is put back afterwards."""
+    with torch.device("cpu"):  # torch lists its constructors once, at their first use:
+        torch.empty(0)         # that has to happen before two of them are replaced
     swap = torch.__future__.get_swap_module_params_on_conversion()
     with ExitStack() as stack:
         for name in ("tensor", "as_tensor"):

@@ -89,7 +89,7 @@ def test_every_figure_is_captioned_and_described(slug: str) -> None:
             assert len(about["image"]["alt"]) >= 20
             figures += 1
     assert figures >= 6
-    controls = [c for c in cells(slug, "code") if 'type="range"' in html_of(c)]
+    controls = [c for c in cells(slug, "code") if 'class="flipbook"' in html_of(c)]
     assert len(controls) == 1
 
 
