@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import tagged
-from utils import chapters, evidence
+from utils import chapters, data, evidence
 
 # Chapters of the first edition: this list shrinks until it is empty.
 FIRST_EDITION = ("pspnet", "residual-attention",
@@ -193,12 +193,24 @@ def test_named_chapters_are_linked(slug: str) -> None:
              "deep-image-matting": "Deep Image Matting", "dss": "DSS", "casenet": "CASENet",
              "object-boundary-guided": "Object Boundary Guided",
              "edge-classification": "Classification with an Edge",
-             "pixel-deconv": "Pixel Deconvolution"}
+             "pixel-deconv": "Pixel Deconvolution", "ei-cnn": "EI-CNN", "lrnn": "L-RNN",
+             "adversarial-segmentation": "Adversarial Segmentation", "dsd": "DSD"}
     unlinked = [other for other, name in short.items()
                 if other != slug and other in chapters.find()
                 and re.search(rf"\b{re.escape(name)}\b", text)
                 and not re.search(rf"\]\([^)]*\b{other}\.ipynb", text)]
     assert unlinked == []
+
+
+def test_the_data_page_names_who_runs_on_a_set() -> None:
+    """Its table links every chapter that has rows on a real set, in the row of that set."""
+    page = "\n".join(c.source for c in chapters.get("data").notebook.cells)
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", page, re.M))
+    assert set(rows) == set(data.REAL)
+    missing = [(slug, name) for slug in chapters.find()
+               for name in evidence.sources(evidence.load(slug) or {"rows": []})
+               if name in data.REAL and f"/{slug}.ipynb" not in rows[name]]
+    assert missing == []
 
 
 def control(slug: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from .aerial import Aerial, aerial
 from .cells import Cells, cells
+from .city import City, city
 from .clips import Clips, clips
 from .context import Context, context
 from .digits import Digits, digits, glyphs
@@ -18,10 +19,11 @@ from .real import (BCCD_CLASSES, CAMVID_CLASSES, LOVEDA_CLASSES, PET_CLASSES, Da
                    DataNotFound, EdgeImage, bccd, bsds500, camvid, cifar10, consensus,
                    davis2016, download, isbi2012, lemur, loveda, oxford_pets)
 from .scenes import Scenes, boundaries, scenes
+from .wires import Wires, wires
 
 GENERATED = {"scenes": scenes, "digits": digits, "cells": cells, "clips": clips,
              "mattes": mattes, "context": context, "nested": nested,
-             "aerial": aerial}
+             "aerial": aerial, "city": city, "wires": wires}
 REAL = {"bsds500": bsds500, "isbi2012": isbi2012, "cifar10": cifar10, "camvid": camvid,
         "oxford_pets": oxford_pets, "davis2016": davis2016, "bccd": bccd, "lemur": lemur,
         "loveda": loveda}
