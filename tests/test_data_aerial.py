@@ -1,9 +1,5 @@
 """Tiles from above: colour, height and labels agree; options change what they say."""
 
-import dataclasses
-import time
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -122,18 +118,3 @@ def test_the_ground_of_train_and_test_lies_apart() -> None:
 def test_bad_input_is_refused(bad: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         aerial(**{"n": 2} | bad)
-
-
-def test_frozen(tiles: Aerial) -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        tiles.image = None
-
-
-def test_speed() -> None:
-    aerial(20)
-    start = time.process_time()
-    aerial(100)
-    rate = 100 / (time.process_time() - start)
-    if rate < 300:
-        warnings.warn(f"only {rate:.0f} tiles of 64x64 a second", stacklevel=1)
-    assert rate > 30

@@ -1,9 +1,5 @@
 """City scenes: the labels obey the rules, and the counts find what breaks them."""
 
-import dataclasses
-import time
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -151,18 +147,3 @@ def test_counts_want_label_maps(maps: torch.Tensor) -> None:
     for count in (lambda: pieces(maps, (0,)), lambda: outside(maps)):
         with pytest.raises(ValueError, match="whole numbers"):
             count()
-
-
-def test_frozen(scenes: City) -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        scenes.image = None
-
-
-def test_speed() -> None:
-    city(20)
-    start = time.process_time()
-    city(200)
-    rate = 200 / (time.process_time() - start)
-    if rate < 300:
-        warnings.warn(f"only {rate:.0f} scenes of 64x64 a second", stacklevel=1)
-    assert rate > 30
