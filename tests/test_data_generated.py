@@ -433,7 +433,8 @@ def test_scenes_refuse_bad_options(options, message):
 
 
 @pytest.mark.parametrize(("family", "size", "wanted"), [
-    ("scenes", 64, 500), ("aerial", 64, 300), ("city", 64, 300), ("wires", 32, 1000)])
+    ("scenes", 64, 500), ("aerial", 64, 300), ("city", 64, 300), ("wires", 32, 1000),
+    ("strokes", 24, 1000), ("words", 96, 300), ("brains", 96, 50)])
 def test_speed(family: str, size: int, wanted: int) -> None:
     """A tenth of what a normal core gives is a fault; less than all of it, a warning."""
     data.load(family, 20, size=size)  # photographs are read once

@@ -7,6 +7,7 @@ it: `photos` (real photographs and materials), `digits.glyphs`, `real.consensus`
 from typing import Any
 
 from .aerial import Aerial, aerial
+from .brains import Brains, brains
 from .cells import Cells, cells
 from .city import City, city
 from .clips import Clips, clips
@@ -19,11 +20,15 @@ from .real import (BCCD_CLASSES, CAMVID_CLASSES, LOVEDA_CLASSES, PET_CLASSES, Da
                    DataNotFound, EdgeImage, bccd, bsds500, camvid, cifar10, consensus,
                    davis2016, download, isbi2012, lemur, loveda, oxford_pets)
 from .scenes import Scenes, boundaries, scenes
+from .strokes import Strokes, strokes
 from .wires import Wires, wires
+from .words import Words, words
 
 GENERATED = {"scenes": scenes, "digits": digits, "cells": cells, "clips": clips,
              "mattes": mattes, "context": context, "nested": nested,
-             "aerial": aerial, "city": city, "wires": wires}
+             "aerial": aerial, "city": city, "wires": wires,
+             "strokes": strokes, "words": words,
+             "brains": brains}
 REAL = {"bsds500": bsds500, "isbi2012": isbi2012, "cifar10": cifar10, "camvid": camvid,
         "oxford_pets": oxford_pets, "davis2016": davis2016, "bccd": bccd, "lemur": lemur,
         "loveda": loveda}
