@@ -26,7 +26,11 @@ setup: $(VENV)/.installed ## create .venv and install requirements.txt
 $(VENV)/.installed: requirements.txt pyproject.toml tools/setup.sh
 	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
 
-book: $(VENV)/.installed ## build the book from the stored outputs
+# Pages are built from stored outputs, without torch.
+$(VENV)/.pages: requirements.txt tools/setup.sh
+	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV) pages
+
+book: $(VENV)/.pages ## build the book from the stored outputs
 	@$(PY) tools/build.py
 
 test: $(VENV)/.installed ## test the package, the chapters, the book and its pages

@@ -51,10 +51,10 @@ def program(path: Path, script: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def setup(bare: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def setup(bare: Path, *group: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run tools/setup.sh for a new environment on the bare machine."""
     clean = {"PATH": str(bare), "HOME": str(bare.parent)} | environment
-    return run(shutil.which("sh"), ROOT / "tools/setup.sh", bare.parent / "venv",
+    return run(shutil.which("sh"), ROOT / "tools/setup.sh", bare.parent / "venv", *group,
                env=clean, cwd=bare.parent)
 
 
@@ -93,6 +93,42 @@ def test_setup_says_when_the_installation_fails(bare: Path) -> None:
     assert done.returncode == 1
     assert "the installation did not finish" in done.stderr
     assert not (bare.parent / "venv/.installed").exists()
+
+
+def test_the_pages_need_the_first_group_only(bare: Path) -> None:
+    """`make book` asks pip for the first group, and does not pass for the whole set-up."""
+    program(bare / "python3", f'exec "{sys.executable}" "$@"')
+    (bare.parent / "requirements.txt").write_text(
+        "# all\n\n# the pages: few\n./no-such-page\n\n# the rest\n./no-such-chapter\n")
+    done = setup(bare, "pages")
+    assert done.returncode == 1 and "no-such-page" in done.stderr
+    assert "no-such-chapter" not in done.stderr
+    assert (bare.parent / "venv/pages.txt").read_text() == "# the pages: few\n./no-such-page\n"
+    assert not list((bare.parent / "venv").glob(".[ip]*"))  # neither stamp
+
+
+def test_pages_are_made_without_torch() -> None:
+    """What the build imports is in the first group of requirements.txt."""
+    group = (ROOT / "requirements.txt").read_text(encoding="utf8").split("\n\n")[1]
+    assert group.startswith("# the pages") and "torch" not in group
+    absent = ["torch", "torchmetrics", "matplotlib", "skimage", "sklearn", "ipywidgets",
+              "pycocotools", "nilearn", "threadpoolctl", "tqdm"]
+    code = f"""
+import sys
+
+class Absent:
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] in {absent}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent)
+sys.path.append("tools")
+import build, book_extension, front
+print(len(front.gallery() + front.strip() + front.told_tally()))
+"""
+    done = run(sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100_000
 
 
 def test_help_lists_the_commands() -> None:

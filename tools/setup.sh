@@ -1,10 +1,14 @@
 #!/bin/sh
 # Create .venv and install requirements.txt into it. Safe to repeat.
-# Usage: tools/setup.sh [VENV]; PYTHON=/path/to/python chooses the interpreter.
+# Usage: tools/setup.sh [VENV [pages]]; PYTHON=/path/to/python chooses the interpreter.
+# `pages` installs the first group of requirements.txt only: enough to build the book.
 set -eu
 
 venv=${1:-.venv}
-need_gb=${BOOK_NEED_GB:-3}  # PyTorch without CUDA and Jupyter; with CUDA about 7
+group=${2:-all}
+need_gb=3  # PyTorch without CUDA and Jupyter; with CUDA about 7
+[ "$group" = all ] || need_gb=1
+need_gb=${BOOK_NEED_GB:-$need_gb}
 
 fail() {
     printf 'setup: %s\n' "$1" >&2
@@ -46,8 +50,21 @@ module 'venv' with pip. On Debian and Ubuntu: apt-get install python3-venv"
         fail "could not create $venv; remove it and try again."
 fi
 
-printf 'Installing requirements.txt into %s (a few minutes the first time)\n' "$venv"
+list=requirements.txt
+if [ "$group" = pages ]; then
+    list=$venv/pages.txt
+    awk '/^# the pages/ { on = 1 } /^$/ { on = 0 } on' requirements.txt > "$list"
+    printf 'Installing what builds the pages into %s (about a minute the first time)\n' "$venv"
+else
+    if [ "$(uname -s 2>/dev/null)" = Linux ] && [ -z "${PIP_EXTRA_INDEX_URL:-}" ] &&
+        ! command -v nvidia-smi >/dev/null 2>&1; then
+        printf 'No NVIDIA card seen: to save gigabytes, stop this and set PIP_EXTRA_INDEX_URL \
+to the index of CPU builds that pytorch.org names under "Get started".\n'
+    fi
+    printf 'Installing requirements.txt into %s (a few minutes the first time)\n' "$venv"
+fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --requirement requirements.txt || fail "the installation did not finish: its
+    --requirement "$list" || fail "the installation did not finish: its
 reason is above. Is there a network, and disk left? Run the command again to go on."
-touch "$venv/.installed"
+touch "$venv/.pages"
+[ "$group" = pages ] || touch "$venv/.installed"
