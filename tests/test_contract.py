@@ -194,7 +194,9 @@ def test_named_chapters_are_linked(slug: str) -> None:
              "object-boundary-guided": "Object Boundary Guided",
              "edge-classification": "Classification with an Edge",
              "pixel-deconv": "Pixel Deconvolution", "ei-cnn": "EI-CNN", "lrnn": "L-RNN",
-             "adversarial-segmentation": "Adversarial Segmentation", "dsd": "DSD"}
+             "adversarial-segmentation": "Adversarial Segmentation", "dsd": "DSD",
+             "rcnn": "RCNN", "idk-cascades": "IDK Cascades",
+             "deep-layer-cascade": "Deep Layer Cascade"}
     unlinked = [other for other, name in short.items()
                 if other != slug and other in chapters.find()
                 and re.search(rf"\b{re.escape(name)}\b", text)

@@ -1,62 +1,21 @@
-"""Sphinx extension of the book: map and cards of chapters, terms that explain themselves,
-nothing from another host.
+"""Sphinx extension of the book: front page, map and cards of chapters, terms that explain
+themselves, nothing from another host.
 
 Jupyter Book always loads `sphinx-thebe`, whose pages carry the address of a script on
 another host. The book does not run code in the page, so those parts are dropped.
 """
 
-import base64
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
-from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import front
 from utils import chapters, evidence
-
-THUMBNAIL = 240  # pixels
-
-
-def thumbnail(chapter: chapters.Chapter) -> str:
-    """Markdown of the top left of the figure that the notebook's metadata names."""
-    notebook = chapter.notebook
-    name = notebook.metadata["book"]["thumbnail"]
-    for cell in notebook.cells:
-        about = cell.metadata.get("mystnb", {})
-        if about.get("figure", {}).get("name") != name:
-            continue
-        found = [o["data"]["image/png"] for o in cell.outputs if "data" in o]
-        if not found:
-            raise ValueError(f"{chapter.path}: no stored figure {name!r}; run the chapter")
-        png = found[0]
-        picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-        side = min(picture.size)
-        picture = picture.crop((0, 0, side, side)).resize((THUMBNAIL, THUMBNAIL))
-        buffer = io.BytesIO()
-        picture.quantize(128).save(buffer, format="png", optimize=True)
-        data = base64.b64encode(buffer.getvalue()).decode()
-        alt = " ".join(about["image"]["alt"].split()).replace("]", "")
-        return f"![{alt}](data:image/png;base64,{data})"
-    raise ValueError(f"{chapter.path}: no figure is named {name!r} (book.thumbnail)")
-
-
-def measured(slug: str) -> str:
-    """Markdown of a chapter's stored effects, one line for each data source."""
-    stored = evidence.load(slug)
-    if stored is None:
-        return "not yet"
-    lines = [f"{stored['metric']}, {stored['method_name']} against "
-             f"{stored['baseline_name']}:"]
-    for source in evidence.sources(stored):
-        s = evidence.summarise(stored, source)
-        lines.append(f"{s.difference:+.3f} ({s.low:+.3f} to {s.high:+.3f}) on {source}")
-    return "<br>".join(lines)
-
 
 class Listing(SphinxDirective):
     """A directive that writes a table in Markdown from the stored files."""
@@ -90,24 +49,30 @@ class ChapterCard(Listing):
             f"{ran['peak_mb'] / 1000:.1f} GB at most", "```"])
 
 
-class ChapterMap(Listing):
-    """`{chapter-map}`: all chapters with picture, claim, measured effect and seconds."""
+class Front(Listing):
+    """`{front-page}` strip, tally or gallery: what the front page makes of all chapters."""
+
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        runs = chapters.last_runs()
-        lines = ["```{list-table}", ":header-rows: 1", ":class: chapter-map", "",
-                 "* - See", "  - Chapter", "  - Measured here", "  - Seconds"]
+        watched = [chapters.root() / front.FILE, chapters.root() / chapters.RUNS]
         for slug, chapter in chapters.find().items():
-            self.env.note_dependency(str(chapter.path))
-            self.env.note_dependency(str(evidence.path(slug)))
-            claim = chapter.notebook.metadata["book"]["claim"]
-            seconds = f"{runs[slug]['seconds']:.0f}" if slug in runs else "-"
-            lines += [
-                f"* - {thumbnail(chapter)}",
-                f"  - [{chapter.title}]({chapter.part}/{slug}.ipynb)<br>{claim}",
-                f"  - {measured(slug)}", f"  - {seconds}",
-            ]
-        return self.parsed([*lines, "```"])
+            watched += [chapter.path, evidence.path(slug)]
+        for file in watched:
+            self.env.note_dependency(str(file))
+        made = {"strip": front.strip, "tally": front.told_tally, "gallery": front.gallery}
+        if self.arguments[0] not in made:
+            raise self.error(f"front-page is one of {', '.join(made)}")
+        return [nodes.raw("", made[self.arguments[0]](), format="html")]
+
+
+class LineageMap(Listing):
+    """`{lineage-map}`: the papers by date and what they build on, drawn and as a list."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(chapters.root() / front.FILE))
+        drawn = nodes.raw("", front.legend() + front.lineage(), format="html")
+        return [drawn, *self.parsed(["### The same in words", "", *front.lineage_list()])]
 
 
 GLOSSARY, TERMS = "book/glossary", "glossary.js"
@@ -159,7 +124,8 @@ def finish_page(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension; it keeps no state, so reading may run in parallel."""
-    app.add_directive("chapter-map", ChapterMap)
+    app.add_directive("front-page", Front)
+    app.add_directive("lineage-map", LineageMap)
     app.add_directive("chapter-card", ChapterCard)
     app.add_js_file(TERMS, priority=400)
     app.connect("build-finished", write_terms)

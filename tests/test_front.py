@@ -1,0 +1,168 @@
+"""The front page and the lineage map: what they are made of, and how they look."""
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image
+
+import front
+from test_pages import Visit
+from utils import chapters
+
+PAPERS = front.papers()
+LINKED = re.compile(r"\]\((?:\.\./)?(?:[\w-]+/)?([\w-]+)\.ipynb")
+
+
+def prose(slug: str) -> str:
+    return "\n".join(c.source for c in chapters.get(slug).notebook.cells
+                     if c.cell_type == "markdown")
+
+
+def leads_to(slug: str) -> set[str]:
+    """The chapters that a chapter's "Where it leads" links."""
+    found = re.search(r"## Where it leads\n(.*?)\n## ", prose(slug), re.S)
+    return set(LINKED.findall(found.group(1)))
+
+
+def test_there_are_25_papers_and_every_chapter_is_one() -> None:
+    assert len(PAPERS) == 25 and len({p.name for p in PAPERS.values()}) == 25
+    for slug, chapter in chapters.find().items():
+        assert PAPERS[slug].part == chapter.part and PAPERS[slug].chapter == chapter
+        assert PAPERS[slug].picture is not None
+    order = [s for s in PAPERS if PAPERS[s].chapter]
+    assert order == [s for part in front.parts() for s in chapters.find()
+                     if PAPERS[s].part == part]  # as in the table of contents
+
+
+@pytest.mark.parametrize("slug", [s for s, p in PAPERS.items() if p.chapter])
+def test_dates_are_those_of_the_arxiv_number(slug: str) -> None:
+    cited = re.search(r"arxiv\.org/abs/(\d\d)(\d\d)\.\d+", chapters.get(slug).notebook.cells[0].source)
+    if cited is None:
+        pytest.skip("the paper has no number on arXiv")
+    assert PAPERS[slug].date == f"20{cited[1]}-{cited[2]}"
+
+
+def test_lines_lead_from_older_papers_to_newer_ones() -> None:
+    for paper in PAPERS.values():
+        assert not set(paper.took) & set(paper.beside) and paper.slug not in paper.took
+        for older in paper.took:
+            assert PAPERS[older].date <= paper.date
+
+
+@pytest.mark.parametrize("pair", [(p.slug, other) for p in PAPERS.values()
+                                  for other in p.took + p.beside], ids="-".join)
+def test_lines_of_the_map_are_spoken_of_in_the_chapters(pair: tuple[str, str]) -> None:
+    """Where both chapters stand, one of them links the other under "Where it leads"."""
+    if not all(PAPERS[slug].chapter for slug in pair):
+        pytest.skip("one of the two chapters does not stand yet")
+    one, other = pair
+    assert other in leads_to(one) or one in leads_to(other)
+
+
+def test_a_picture_is_the_panels_that_were_asked_for() -> None:
+    address = front.panels("hed", "hed-hero", [[3, 27, 297, 321], [602, 371, 898, 667]], 100)
+    kind, _, data = address.partition(",")
+    picture = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert kind == "data:image/webp;base64" and picture.size == (100 + front.GAP + 100, 100)
+    with pytest.raises(ValueError, match="lies outside of hed-hero"):
+        front.panels("hed", "hed-hero", [[3, 27, 5000, 321]])
+    with pytest.raises(ValueError, match="no stored figure 'hed-nothing'"):
+        front.panels("hed", "hed-nothing", [[0, 0, 1, 1]])
+
+
+@pytest.mark.parametrize("slug", [s for s, p in PAPERS.items() if p.chapter])
+def test_no_panel_is_blank(slug: str) -> None:
+    told = PAPERS[slug].picture
+    image, _ = front.figure(slug, told["figure"])
+    for box in told["panels"]:
+        panel = image.crop(tuple(box)).convert("L")
+        low, high = panel.getextrema()
+        assert high - low > 60 and 0.6 < panel.width / panel.height < 1.7
+
+
+def test_minutes_count_prose_and_open_code(tmp_path: Path) -> None:
+    cell = nbformat.v4
+    folded = cell.new_code_cell("x = 1\n" * 400, metadata={"tags": ["hide-input"]})
+    notebook = cell.new_notebook(cells=[
+        cell.new_markdown_cell("word " * 880), cell.new_code_cell("x = 1\n" * 60), folded,
+        cell.new_markdown_cell("```{solution-start} a\n```"), cell.new_code_cell("y\n" * 99),
+        cell.new_markdown_cell("word " * 500 + "\n```{solution-end}\n```"),
+        cell.new_markdown_cell("$$" + "x " * 900 + "$$")])
+    path = tmp_path / "made.ipynb"
+    nbformat.write(notebook, path)
+    assert front.minutes(chapters.Chapter("made", "edges", path)) == 880 / 220 + 60 / 20
+
+
+def test_verdict_words_are_those_of_the_rows() -> None:
+    words = {word for slug in chapters.find() for word, _ in front.verdicts(slug)}
+    assert words <= {*front.CHIPS.values(), "one run"} and len(words) >= 2
+    assert sum(front.tally().values()) == sum(
+        any(w != "one run" for w, _ in front.verdicts(s)) for s in chapters.find())
+    assert str(len(chapters.find())) in front.told_tally()
+
+
+def test_a_paper_without_a_chapter_is_a_quiet_card() -> None:
+    paper = front.Paper("x", "X & Y", "edges", "2016-01", "A <line>.", None, (), (), None)
+    made = front.card(paper)
+    assert "card-quiet" in made and "<a " not in made and "X &amp; Y" in made
+    assert "A &lt;line&gt;." in made
+
+
+def test_the_map_has_all_papers_and_all_lines() -> None:
+    svg = front.lineage()
+    for paper in PAPERS.values():
+        assert f">{front.escape(paper.name)}</text>" in svg
+        assert (f'href="{paper.page}"' in svg) == (paper.chapter is not None)
+    lines = sum(len(p.took) + len(p.beside) for p in PAPERS.values())
+    assert svg.count("<path class=") == lines and lines > 20
+    assert svg.count("marker-end") == sum(len(p.took) for p in PAPERS.values())
+    assert len(front.lineage_list()) == 25
+
+
+@pytest.fixture(params=[1280, 390])
+def first(request, browser, pages: Path) -> Iterator[Visit]:
+    visit = Visit(browser, pages, "book/intro", request.param)
+    yield visit
+    visit.context.close()
+
+
+def test_the_first_picture_is_on_the_first_screen(first: Visit) -> None:
+    top = first.page.locator(".front-strip img").first.bounding_box()["y"]
+    assert top < (400 if first.width == 1280 else 500)
+
+
+def test_cards_are_shown_and_lead_to_their_chapters(first: Visit) -> None:
+    cards = first.page.locator(".card-paper")
+    assert cards.count() == 25
+    standing = first.page.locator(".card-paper h4 a")
+    assert standing.count() == len(chapters.find())
+    drawn = first.page.evaluate(
+        "() => [...document.querySelectorAll('.card-paper img')].every("
+        "i => { i.loading = 'eager'; return i.getAttribute('src').length > 1000 })")
+    assert drawn and cards.first.bounding_box()["width"] > 200
+    standing.first.focus()
+    first.page.keyboard.press("Enter")
+    first.page.wait_for_url("**/unet.html")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_map_can_be_read_and_walked(browser, pages: Path, width: int) -> None:
+    visit = Visit(browser, pages, "book/lineage", width)
+    page, links = visit.page, visit.page.locator("svg.lineage a")
+    assert links.count() == len(chapters.find())
+    label = page.locator("svg.lineage a text").first.bounding_box()
+    assert label["height"] > 11  # pixels of the screen
+    dimmed = "() => [...document.querySelectorAll('svg.lineage > path')].filter(" \
+             "p => getComputedStyle(p).opacity < 1).length"
+    assert page.evaluate(dimmed) == 0
+    page.locator("svg.lineage a.at-hed").focus()
+    assert 0 < page.evaluate(dimmed) < sum(len(p.took) + len(p.beside) for p in PAPERS.values())
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/hed.html")
+    visit.context.close()
+    assert visit.trouble == []
