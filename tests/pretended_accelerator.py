@@ -49,6 +49,19 @@ class OnDevice(Tensor):
 
     __array__ = numpy
 
+    def __getitem__(self, index: Any) -> Tensor:
+        return super().__getitem__(listless(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        super().__setitem__(listless(index), value)
+
+
+def listless(index: Any) -> Any:
+    """An index whose lists are CPU tensors: torch itself would make them on DEVICE."""
+    if isinstance(index, tuple):
+        return tuple(map(listless, index))
+    return torch.tensor(index) if isinstance(index, list) else index
+
 
 def route(func: Any, args: tuple, kwargs: dict) -> Any:
     """Compute on the CPU; wrap what would be on DEVICE; refuse a mixture."""

@@ -278,13 +278,3 @@ def test_hash_leaves_out_what_versions_differ_in() -> None:
     function.body[0].type_params = []
     function.body[0].type_comment = None
     assert canonical(function) == bare
-
-
-def test_forest_draws_every_stored_claim() -> None:
-    count = sum(len(evidence.sources(evidence.load(slug))) for slug in SLUGS)
-    space: dict = {}
-    for tag in ("setup", "forest"):  # the code that the reader of the claims page sees
-        exec(tagged.code("claims", tag), space)
-    ax = space["forest"](space["lines"]).axes[0]
-    assert len(ax.get_yticks()) == count
-    assert len(space["overview"](space["lines"]).rows) == count

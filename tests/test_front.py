@@ -12,7 +12,7 @@ from PIL import Image
 
 import front
 from test_pages import Visit
-from utils import chapters
+from utils import chapters, evidence
 
 PAPERS = front.papers()
 LINKED = re.compile(r"\]\((?:\.\./)?(?:[\w-]+/)?([\w-]+)\.ipynb")
@@ -106,8 +106,30 @@ def test_verdict_words_are_those_of_the_rows() -> None:
     assert str(len(chapters.find())) in front.told_tally()
 
 
+def test_every_stored_claim_has_a_row() -> None:
+    made = front.claims()
+    rows = re.findall(r'<tr><th scope="row">.*?</tr>', made)
+    stored = {slug: evidence.load(slug) for slug in chapters.find()}
+    assert len(rows) == sum(len(evidence.sources(s)) for s in stored.values())
+    lower = [slug for slug, s in stored.items() if s["better"] == "lower"]
+    assert lower and made.count("(lower is better)") == sum(
+        len(evidence.sources(stored[slug])) for slug in lower)
+    for slug, paper in PAPERS.items():
+        assert set(paper.marks) <= set(evidence.sources(stored[slug]) if slug in stored else [])
+    assert made.count("claim-mark") == sum(len(p.marks) for p in PAPERS.values())
+    assert made.count('class="claim-axis"') == 2
+
+
+def test_the_axis_of_gains_keeps_order_and_ends() -> None:
+    places = [front._along(g) for g in (-1e9, -200, -10, -3, 0, 3, 10, 50, 1000, 1e9)]
+    assert places == sorted(places) and places[0] == 0 and places[-1] == front.BAR
+    zero = front._along(0)
+    assert front._along(5) - zero == pytest.approx((front._along(10) - zero) / 2)
+    assert front._along(100) - front._along(10) == pytest.approx(front._along(10) - zero)
+
+
 def test_a_paper_without_a_chapter_is_a_quiet_card() -> None:
-    paper = front.Paper("x", "X & Y", "edges", "2016-01", "A <line>.", None, (), (), None)
+    paper = front.Paper("x", "X & Y", "edges", "2016-01", "A <line>.", None, (), (), {}, None)
     made = front.card(paper)
     assert "card-quiet" in made and "<a " not in made and "X &amp; Y" in made
     assert "A &lt;line&gt;." in made
@@ -164,5 +186,22 @@ def test_the_map_can_be_read_and_walked(browser, pages: Path, width: int) -> Non
     assert 0 < page.evaluate(dimmed) < sum(len(p.took) + len(p.beside) for p in PAPERS.values())
     page.keyboard.press("Enter")
     page.wait_for_url("**/hed.html")
+    visit.context.close()
+    assert visit.trouble == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_claims_can_be_read(browser, pages: Path, width: int) -> None:
+    visit = Visit(browser, pages, "book/claims", width)
+    page = visit.page
+    assert page.locator("table.claims tr th[scope=row] a").count() > 30
+    inside = page.evaluate(
+        "() => { const frame = document.querySelector('.claims-frame').getBoundingClientRect();"
+        " return [...document.querySelectorAll('table.claims td, table.claims th')].every("
+        "c => !c.offsetWidth || c.getBoundingClientRect().right <= frame.right + 1) }")
+    sizes = page.evaluate(
+        "() => [...document.querySelectorAll('table.claims small, table.claims th, "
+        "table.claims text')].map(e => parseFloat(getComputedStyle(e).fontSize))")
+    assert inside and min(sizes) >= 12
     visit.context.close()
     assert visit.trouble == []

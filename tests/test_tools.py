@@ -31,13 +31,13 @@ def notebook(*cells: tuple[str, str]) -> nbformat.NotebookNode:
 
 @pytest.fixture
 def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A book of one small chapter, `mini`, and of a page `claims`; no second process."""
+    """A book of one small chapter, `mini`, and of a page `data`; no second process."""
     (tmp_path / "book/part").mkdir(parents=True)
     (tmp_path / "_toc.yml").write_text(
         "root: book/intro\nparts:\n- chapters:\n  - file: book/part/mini\n"
-        "  - file: book/claims\n")
+        "  - file: book/data\n")
     nbformat.write(notebook(*CELLS), tmp_path / "book/part/mini.ipynb")
-    nbformat.write(notebook(("", "1 + 1")), tmp_path / "book/claims.ipynb")
+    nbformat.write(notebook(("", "1 + 1")), tmp_path / "book/data.ipynb")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(execution.Path(__file__).parent.parent))
     chapters.root.cache_clear()
@@ -132,11 +132,11 @@ def test_a_run_of_all_goes_on_where_it_was_broken_off(book: Path, monkeypatch,
     (book / "_build").mkdir()
     (book / run.PASS).write_text(json.dumps({"mini": run.fingerprint("mini")}))
     assert run.main([]) == 0
-    assert done == ["claims"] and "Going on" in capsys.readouterr().out
+    assert done == ["data"] and "Going on" in capsys.readouterr().out
     assert not (book / run.PASS).exists()
     (book / run.PASS).write_text(json.dumps({"mini": "another code"}))
     run.main([])
-    assert done == ["claims", "mini", "claims"]
+    assert done == ["data", "mini", "data"]
 
 
 def test_files_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch) -> None:

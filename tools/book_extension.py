@@ -50,7 +50,7 @@ class ChapterCard(Listing):
 
 
 class Front(Listing):
-    """`{front-page}` strip, tally or gallery: what the front page makes of all chapters."""
+    """`{front-page}` strip, tally, gallery or claims: what a page makes of all chapters."""
 
     required_arguments = 1
 
@@ -60,7 +60,8 @@ class Front(Listing):
             watched += [chapter.path, evidence.path(slug)]
         for file in watched:
             self.env.note_dependency(str(file))
-        made = {"strip": front.strip, "tally": front.told_tally, "gallery": front.gallery}
+        made = {"strip": front.strip, "tally": front.told_tally, "gallery": front.gallery,
+                "claims": front.claims}
         if self.arguments[0] not in made:
             raise self.error(f"front-page is one of {', '.join(made)}")
         return [nodes.raw("", made[self.arguments[0]](), format="html")]

@@ -1,7 +1,8 @@
-"""The front page and the lineage map, written from `book/papers.yml` and the chapters' files."""
+"""Front page, claims and map of the papers, from `book/papers.yml` and the chapters' files."""
 
 import base64
 import io
+import math
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,8 @@ TINTS = {"dense-prediction": 210, "edges": 28, "recognition": 130, "efficiency":
          "detection": 345, "video-and-matting": 178}  # hues of the parts, degrees
 ROW, LEFT, COLUMN, SIDE = 34, 58, 276, 424  # pixels of the map: a row, where names begin,
 CAPITAL, SMALL = 10.6, 8.2  # where arcs begin, the whole width; at most a letter's width
+ENDS, BAR = (-2.6, 3.6), 204  # of the axis of gains, see `_along`; its width in pixels
+TICKS = (-100, -10, 0, 10, 100, 1000)  # per cent
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August",
           "September", "October", "November", "December")
 
@@ -38,6 +41,7 @@ class Paper:
     picture: dict | None
     took: tuple[str, ...]
     beside: tuple[str, ...]
+    marks: dict[str, str]  # data set -> what a reader should know of the claim on it
     chapter: chapters.Chapter | None
 
     @property
@@ -66,7 +70,7 @@ def papers() -> dict[str, Paper]:
             raise ValueError(f"{FILE}: {slug} has no chapter and no line")
         found[slug] = Paper(slug, told["name"], told["part"], str(told["date"]), line,
                             told.get("picture"), tuple(told.get("took", ())),
-                            tuple(told.get("beside", ())), chapter)
+                            tuple(told.get("beside", ())), told.get("marks", {}), chapter)
     return found
 
 
@@ -137,8 +141,8 @@ def chips(slug: str) -> str:
     """The verdicts as HTML."""
     kinds = {"holds": "holds", "opposite": "opposite"}
     return "".join(
-        f'<span class="chip chip-{kinds.get(word, "open")}">{word}</span>'
-        f'<span class="chip-data">{escape(source)}</span> '
+        f'<span class="chip-pair"><span class="chip chip-{kinds.get(word, "open")}">{word}'
+        f"</span> {escape(source)}</span> "
         for word, source in verdicts(slug))
 
 
@@ -201,6 +205,64 @@ def told_tally() -> str:
             f'The claim that a chapter puts to the test <b>holds</b> in {count["holds"]}, is '
             f'<b>not shown</b> in {count["not shown"]}, goes the <b>opposite</b> way in '
             f'{count["opposite"]}, and depends on the pictures in {count["mixed"]}.</p>')
+
+
+def _along(gain: float) -> float:
+    """Where a gain in per cent lies on the axis: linear to 10 %, logarithmic beyond."""
+    size = abs(gain) / 10
+    place = math.copysign(size if size <= 1 else 1 + math.log10(size), gain)
+    low, high = ENDS
+    return BAR * (min(max(place, low), high) - low) / (high - low)
+
+
+def _axis() -> str:
+    """The numbers of the axis, as one row of the table."""
+    numbers = "".join(f'<text x="{_along(t):.0f}" y="13" text-anchor="middle">{t}</text>'
+                      for t in TICKS)
+    return (f'<svg class="claim-bar" viewBox="0 0 {BAR} 18" width="{BAR}" height="18" '
+            f'aria-hidden="true">{numbers}</svg>')
+
+
+def _bar(summary: evidence.Summary, word: str) -> str:
+    """The gain of one claim with its interval, in per cent of the baseline's mean."""
+    gain, low, high = (100 * v / abs(summary.baseline) for v in summary.gain)
+    ends = "" if math.isnan(low) else (
+        f'<line x1="{_along(low):.1f}" x2="{_along(high):.1f}" y1="11" y2="11"/>')
+    said = f"{gain:+.1f} per cent" + ("" if math.isnan(low) else f", {low:+.1f} to {high:+.1f}")
+    kind = word if word in ("holds", "opposite") else "open"
+    return (f'<svg class="claim-bar of-{kind}" viewBox="0 0 {BAR} 22" width="{BAR}" height="22" '
+            f'role="img" aria-label="gain {said}">'
+            f'<line class="zero" x1="{_along(0):.1f}" x2="{_along(0):.1f}" y1="0" y2="22"/>'
+            f'{ends}<circle cx="{_along(gain):.1f}" cy="11" r="4.5"/></svg>')
+
+
+def claims() -> str:
+    """Every stored claim as one row of a table, as HTML; stacked on a narrow screen."""
+    rows = []
+    for slug, paper in papers().items():
+        stored = evidence.load(slug) if paper.chapter else None
+        for source in evidence.sources(stored) if stored else []:
+            s = evidence.summarise(stored, source)
+            word = CHIPS.get(s.verdict, "one run")
+            items = evidence.rows_of(stored, source)[0].get("items")
+            scored = f", {items:,} scored" if items else ""
+            lower = " (lower is better)" if stored["better"] == "lower" else ""
+            known = f"<small>{s.low:+.3f} to {s.high:+.3f}</small>" if s.seeds > 1 else ""
+            mark = paper.marks.get(source)
+            mark = f'<span class="claim-mark">{escape(mark)}</span>' if mark else ""
+            kind = word if word in ("holds", "opposite") else "open"
+            rows.append(
+                f'<tr><th scope="row"><a href="{paper.page}">{escape(paper.name)}</a><small>'
+                f"{escape(stored['metric'])}{lower}: {escape(stored['method_name'])} "
+                f"{s.method:.3f}, {escape(stored['baseline_name'])} {s.baseline:.3f}</small></th>"
+                f"<td>{escape(source)}{mark}<small>{s.seeds} seeds{scored}</small></td>"
+                f'<td class="claim-number">{s.difference:+.3f}{known}</td><td>{_bar(s, word)}</td>'
+                f'<td><span class="chip chip-{kind}">{word}</span></td></tr>')
+    axis = f'<tr class="claim-axis"><td colspan="3"></td><td>{_axis()}</td><td></td></tr>'
+    head = "".join(f'<th scope="col">{name}</th>' for name in (
+        "Chapter", "Pictures", "Difference", "Gain, % of the baseline", "Reads"))
+    return (f'<div class="claims-frame"><table class="claims"><thead><tr>{head}</tr></thead>'
+            f"<tbody>{axis}{''.join(rows)}{axis}</tbody></table></div>")
 
 
 def _when(date: str) -> str:

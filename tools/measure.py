@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{options.chapter}: {problem}", file=sys.stderr)
         return 1
     print(repr(evidence.show(options.chapter)))
-    return run.main([run.LAST])
+    return 0
 
 
 if __name__ == "__main__":

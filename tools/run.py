@@ -23,10 +23,9 @@ from PIL import Image
 
 import tagged
 from canonical import digest
-from execution import Run, execute, fail, is_chapter, side_by_side, write_together
+from execution import Run, execute, fail, side_by_side, write_together
 from utils import chapters, evidence
 
-LAST = "claims"  # draws the rows of all others
 PASS = "_build/run.json"  # notebooks that a run of all has done so far, by their code
 USUAL = 45.0  # seconds expected of a notebook that never ran
 
@@ -206,10 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
                   f"(remove {PASS} to begin anew)")
         slugs = [slug for slug in slugs if slug not in done]
         write_together({file: as_json(done)})
-    first = [slug for slug in slugs if slug != LAST]
-    trouble = run(first) if first else []
-    if LAST in slugs or any(is_chapter(slug) for slug in first):
-        trouble += run([LAST])
+    trouble = run(slugs) if slugs else []
     if trouble:
         print("\n".join(trouble), file=sys.stderr)
         return 1
