@@ -156,7 +156,9 @@ def card(paper: Paper) -> str:
     source = panels(paper.slug, paper.picture["figure"], paper.picture["panels"])
     ran = chapters.last_runs().get(paper.slug)
     seconds = f" · runs in {ran['seconds']:.0f} s" if ran else ""
-    return (f'<li class="card-paper"><img src="{source}" alt="">'
+    panel = "two panels" if len(paper.picture["panels"]) > 1 else "one panel"
+    return (f'<li class="card-paper"><img src="{source}" alt="{escape(paper.name)}: {panel} of '
+            'a figure of the chapter">'
             f'<h4><a href="{paper.page}">{escape(paper.name)}</a></h4>'
             f"<p>{escape(paper.line)}</p>"
             f'<p class="card-foot">{chips(paper.slug)}<span>{minutes(paper.chapter)} min to '
