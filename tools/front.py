@@ -137,12 +137,16 @@ def verdicts(slug: str) -> list[tuple[str, str]]:
     return [(CHIPS.get(evidence.summarise(stored, s).verdict, "one run"), s) for s in sources]
 
 
+def _kind(word: str) -> str:
+    """The class of a verdict's colour: holds, opposite, or open for all others."""
+    return word if word in ("holds", "opposite") else "open"
+
+
 def chips(slug: str) -> str:
     """The verdicts as HTML."""
-    kinds = {"holds": "holds", "opposite": "opposite"}
     return "".join(
-        f'<span class="chip-pair"><span class="chip chip-{kinds.get(word, "open")}">{word}'
-        f"</span> {escape(source)}</span> "
+        f'<span class="chip-pair"><span class="chip chip-{_kind(word)}">{word}</span> '
+        f"{escape(source)}</span> "
         for word, source in verdicts(slug))
 
 
@@ -231,9 +235,8 @@ def _bar(summary: evidence.Summary, word: str) -> str:
     ends = "" if math.isnan(low) else (
         f'<line x1="{_along(low):.1f}" x2="{_along(high):.1f}" y1="11" y2="11"/>')
     said = f"{gain:+.1f} per cent" + ("" if math.isnan(low) else f", {low:+.1f} to {high:+.1f}")
-    kind = word if word in ("holds", "opposite") else "open"
-    return (f'<svg class="claim-bar of-{kind}" viewBox="0 0 {BAR} 22" width="{BAR}" height="22" '
-            f'role="img" aria-label="gain {said}">'
+    return (f'<svg class="claim-bar of-{_kind(word)}" viewBox="0 0 {BAR} 22" width="{BAR}" '
+            f'height="22" role="img" aria-label="gain {said}">'
             f'<line class="zero" x1="{_along(0):.1f}" x2="{_along(0):.1f}" y1="0" y2="22"/>'
             f'{ends}<circle cx="{_along(gain):.1f}" cy="11" r="4.5"/></svg>')
 
@@ -252,14 +255,13 @@ def claims() -> str:
             known = f"<small>{s.low:+.3f} to {s.high:+.3f}</small>" if s.seeds > 1 else ""
             mark = paper.marks.get(source)
             mark = f'<span class="claim-mark">{escape(mark)}</span>' if mark else ""
-            kind = word if word in ("holds", "opposite") else "open"
             rows.append(
                 f'<tr><th scope="row"><a href="{paper.page}">{escape(paper.name)}</a><small>'
                 f"{escape(stored['metric'])}{lower}: {escape(stored['method_name'])} "
                 f"{s.method:.3f}, {escape(stored['baseline_name'])} {s.baseline:.3f}</small></th>"
                 f"<td>{escape(source)}{mark}<small>{s.seeds} seeds{scored}</small></td>"
                 f'<td class="claim-number">{s.difference:+.3f}{known}</td><td>{_bar(s, word)}</td>'
-                f'<td><span class="chip chip-{kind}">{word}</span></td></tr>')
+                f'<td><span class="chip chip-{_kind(word)}">{word}</span></td></tr>')
     axis = f'<tr class="claim-axis"><td colspan="3"></td><td>{_axis()}</td><td></td></tr>'
     head = "".join(f'<th scope="col">{name}</th>' for name in (
         "Chapter", "Pictures", "Difference", "Gain, % of the baseline", "Reads"))
