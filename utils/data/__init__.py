@@ -17,8 +17,9 @@ from .mattes import Mattes, mattes, trimap
 from .nested import Nested, nested
 from .photos import crop, names, photo, photographs, texture
 from .real import (BCCD_CLASSES, CAMVID_CLASSES, LOVEDA_CLASSES, PET_CLASSES, DataCorrupt,
-                   DataNotFound, EdgeImage, bccd, bsds500, camvid, cifar10, consensus,
-                   davis2016, download, isbi2012, lemur, loveda, oxford_pets)
+                   DataNotFound, EdgeImage, bccd, brats2020, bsds500, camvid, cifar10, coco,
+                   consensus, davis2016, download, icdar2015, isbi2012, lemur, loveda,
+                   oxford_pets, pennfudan)
 from .scenes import Scenes, boundaries, scenes
 from .strokes import Strokes, strokes
 from .wires import Wires, wires
@@ -31,7 +32,8 @@ GENERATED = {"scenes": scenes, "digits": digits, "cells": cells, "clips": clips,
              "brains": brains}
 REAL = {"bsds500": bsds500, "isbi2012": isbi2012, "cifar10": cifar10, "camvid": camvid,
         "oxford_pets": oxford_pets, "davis2016": davis2016, "bccd": bccd, "lemur": lemur,
-        "loveda": loveda}
+        "loveda": loveda, "brats2020": brats2020, "pennfudan": pennfudan, "coco": coco,
+        "icdar2015": icdar2015}
 
 
 def load(name: str, *args: Any, **options: Any) -> Any:

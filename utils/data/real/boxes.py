@@ -1,4 +1,4 @@
-"""Pictures with boxes in PASCAL VOC's format: BCCD."""
+"""Pictures with boxes: BCCD in PASCAL VOC's format, the words of ICDAR 2015."""
 
 import xml.etree.ElementTree as ElementTree
 from functools import partial
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, as_tensor
 
-from .base import Folder, listing, pixels, planes, read, root
+from .base import Folder, absent, listing, pixels, planes, read, root
 
 
 class BoxedImage(NamedTuple):
@@ -48,3 +48,39 @@ def voc_boxes(file: Path, class_names: tuple[str, ...]) -> tuple[Tensor, Tensor]
         if boxes[-1][2] <= boxes[-1][0] or boxes[-1][3] <= boxes[-1][1]:
             raise ValueError(f"an empty box {box}")
     return as_tensor(boxes).reshape(-1, 4), as_tensor(labels).long()
+
+
+class WordImage(NamedTuple):
+    """A photograph with k words, in no order."""
+    name: str
+    image: Tensor  # (3, H, W) uint8
+    corners: Tensor  # (k, 4, 2) float32, x y of the four corners of each word, in pixels
+    words: list[str]  # what is written; "" where it is not told
+    care: Tensor  # (k,) bool, False for what the set calls "do not care"
+
+
+def icdar2015(folder: Folder = None, limit: int | None = None) -> list[WordImage]:
+    """ICDAR 2015's incidental text (challenge 4), the first `limit` training pictures."""
+    place, items = root("icdar2015", folder, limit=limit), []
+    truths = place / "ch4_training_localization_transcription_gt"
+    files = sorted(truths.glob("gt_img_*.txt"), key=lambda f: (len(f.stem), f.stem))
+    if not files:
+        raise absent("icdar2015", truths, "gt_img_1.txt and so on")
+    for file in files[:limit]:
+        name = file.stem.removeprefix("gt_")
+        image = read("icdar2015", place / f"ch4_training_images/{name}.jpg", "a JPEG", pixels)
+        corners, words = read("icdar2015", file, "lines of eight numbers and a word", _words)
+        items.append(WordImage(name, planes(image), corners, words,
+                               as_tensor([word != "###" for word in words]).bool()))
+    return items
+
+
+def _words(file: Path) -> tuple[Tensor, list[str]]:
+    """Corners (k, 4, 2) and words of lines x1,y1,...,x4,y4,word; a word may hold commas."""
+    lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
+    rows = [line.split(",", 8) for line in lines if line]
+    for row in rows:
+        if len(row) != 9:
+            raise ValueError(f"{len(row)} parts in {','.join(row)!r:.60}")
+    corners = as_tensor([[float(number) for number in row[:8]] for row in rows])
+    return corners.reshape(-1, 4, 2), [row[8].strip() for row in rows]
