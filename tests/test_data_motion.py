@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from utils import data
+from utils.data.clips import KINDS as STOP_AND_GO
+from utils.data.clips import stop_and_go
 from utils.data.mattes import KINDS
 
 
@@ -147,3 +149,83 @@ def test_mattes_refuse_bad_options(bad) -> None:
         data.mattes(1, **bad)
     with pytest.raises(ValueError, match="alpha"):
         data.trimap(torch.zeros(2, 3, 8, 8), 1)
+
+
+@pytest.fixture(scope="module")
+def stopping():
+    return stop_and_go(9, "test", 64, seed=3, noise=0)
+
+
+def test_stop_and_go_shapes_and_equal_bits(stopping) -> None:
+    assert stopping.image.shape == (9, 10, 3, 64, 64) and len(stopping) == 9
+    assert stopping.flow.shape == (9, 10, 2, 64, 64)
+    assert stopping.kind.tolist() == [0, 1, 2] * 3 and len(STOP_AND_GO) == 3
+    assert set(stopping.instances.unique().tolist()) == {0, 1, 2}
+    again, other = (stop_and_go(9, "test", 64, seed=s, noise=0) for s in (3, 4))
+    assert all(torch.equal(getattr(again, k), getattr(stopping, k)) for k in vars(again))
+    assert not torch.equal(other.image, stopping.image)
+    assert not torch.equal(stop_and_go(9, "train", 64, seed=3).image, stopping.image)
+
+
+def test_the_three_kinds_move_when_their_names_say(stopping) -> None:
+    for moves, kind in zip(stopping.moves, stopping.kind):
+        changes = moves.int().diff().tolist()
+        wanted = {"stops": [-1], "starts": [1], "pauses": [-1, 1]}[STOP_AND_GO[kind]]
+        assert [c for c in changes if c] == wanted and 0 < moves.sum() < 10
+
+
+def test_the_lookalike_and_the_camera_stand_still_and_stillness_is_exact(stopping) -> None:
+    for i in range(9):
+        twin = stopping.instances[i] == 2
+        assert (twin == twin[0]).all()
+        image, moves = stopping.image[i], stopping.moves[i]
+        for t in range(9):
+            assert torch.equal(image[t], image[t + 1]) != bool(moves[t])
+            moved = (image[t] != image[t + 1]).any(0)
+            assert not (moved & twin[0]).any()
+        assert (stopping.flow[i][:, :, twin[0]] == 0).all()
+
+
+def test_stop_and_go_flow_is_the_way_of_the_target(stopping) -> None:
+    at = torch.stack(torch.meshgrid(*2 * [torch.arange(64.0)], indexing="xy"))
+    for i in range(9):
+        target = stopping.instances[i] == 1
+        middle = torch.stack([at[:, mask].mean(1) for mask in target])       # (10, 2)
+        flow = torch.stack([stopping.flow[i, t][:, target[t]].mean(1) for t in range(10)])
+        assert (middle.diff(dim=0) - flow[:-1]).abs().max() < 0.35
+        assert (flow.norm(dim=1) > 1).equal(stopping.moves[i])
+
+
+def test_the_two_objects_never_touch_and_stay_inside(stopping) -> None:
+    known = stopping.instances.flatten(0, 1)
+    wide = F.max_pool2d((known == 1).float(), 3, 1, 1)
+    assert not (wide.bool() & (known == 2)).any()
+    edge = torch.ones(64, 64, dtype=torch.bool)
+    edge[1:-1, 1:-1] = False
+    assert not (known[:, edge] > 0).any()
+
+
+def test_the_two_objects_are_exchangeable() -> None:
+    """On standing frames, areas and places of target and look-alike have equal means."""
+    made = stop_and_go(120, "train", 48, seed=5)
+    first = torch.stack([c[~m][0] for c, m in zip(made.instances, made.moves)])
+    rows = torch.arange(48.0)[:, None]
+    for measure in (lambda m: m.float().sum((1, 2)),
+                    lambda m: (m * rows).sum((1, 2)) / m.sum((1, 2)),
+                    lambda m: (m * rows.T).sum((1, 2)) / m.sum((1, 2))):
+        gap = measure(first == 1) - measure(first == 2)
+        assert gap.mean().abs() < 3 * gap.std() / 120**0.5
+
+
+@pytest.mark.parametrize("bad", [{"frames": 7}, {"frames": 13}, {"radius": (0.2, 0.1)},
+                                 {"radius": (0.18, 0.2)}, {"step": (0.0, 0.05)},
+                                 {"step": (0.03, 0.09)}, {"noise": -1}])
+def test_stop_and_go_refuses_bad_options(bad) -> None:
+    with pytest.raises(ValueError, match="need|must"):
+        stop_and_go(1, **bad)
+
+
+@pytest.mark.parametrize("hard", [{"radius": (0.15, 0.2), "step": (0.06, 0.06)},
+                                  {"frames": 12}, {"frames": 8}])
+def test_stop_and_go_ends_at_the_limits(hard) -> None:
+    assert stop_and_go(6, size=48, **hard).image.isfinite().all()

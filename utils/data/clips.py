@@ -155,3 +155,112 @@ def clips(n: int, split: str = "train", size: int = 64, seed: int = 0, *,
     image = image.clip(0, 1).transpose(0, 1, 4, 2, 3)
     arrays = image, instances, flow.transpose(0, 1, 4, 2, 3)
     return Clips(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+
+
+KINDS = ("stops", "starts", "pauses")
+
+
+@dataclass(frozen=True)
+class StopAndGo(photos.Pictures):
+    """N clips of T frames in which one of two objects moves at times, as CPU tensors."""
+    image: torch.Tensor  # (N, T, 3, S, S) float32 in 0..1
+    instances: torch.Tensor  # (N, T, S, S) int64: 0, target 1, look-alike 2
+    flow: torch.Tensor  # (N, T, 2, S, S) float32, from each frame on, pixels right and down
+    moves: torch.Tensor  # (N, T) bool: the target moves on from this frame
+    kind: torch.Tensor  # (N,) int64, into KINDS
+
+
+def _timing(rng: Generator, kind: str, frames: int) -> np.ndarray:
+    """From which of the frames (T,) the object moves on: at least 2 and not all of them."""
+    moves, early = np.zeros(frames, bool), int(rng.integers(2, frames // 2))
+    if kind == "stops":
+        moves[:early + 1] = True
+    elif kind == "starts":
+        moves[frames - early - 2:] = True
+    else:
+        moves[:early - 1], moves[early + 3:] = True, True
+    return moves
+
+
+def stop_and_go(n: int, split: str = "train", size: int = 96, seed: int = 0, *,
+                frames: int = 10, radius: tuple[float, float] = (0.13, 0.19),
+                step: tuple[float, float] = (0.030, 0.055), noise: float = 0.02,
+                ) -> StopAndGo:
+    """Generate `n` clips of `size` x `size` pixels before a camera that stands still.
+
+    Two objects of one material do not touch. The target moves in some of the frames: it
+    "stops", "starts" or "pauses", in turn (KINDS). The look-alike never moves; it stands
+    where it would have stood as the target. So the two are exchangeable: a frame in which
+    nothing moves says nothing about which is which.
+
+    frames: 8 to 12.
+    radius, step: ranges of an object's mean radius and of its way in a moving frame, over
+        `size`: at most 0.2 (the lower end 0.15) and 0.06.
+    noise: standard deviation of the Gaussian noise added to every frame.
+    Equal arguments, equal bits. ValueError for numbers out of range.
+    """
+    rng = photos.generator(n, split, size, seed, 32)
+    photos.whole("frames", frames, 8)
+    if frames > 12:
+        raise ValueError(f"frames must be at most 12, so that the way fits, not {frames}")
+    if not 4 / size <= radius[0] <= radius[1] <= 0.2 or radius[0] > 0.15:
+        raise ValueError("need 4 / size <= radius low <= high <= 0.2 and low <= 0.15: two "
+                         "objects must fit side by side")
+    if not 0 < step[0] <= step[1] <= 0.06:
+        raise ValueError("need 0 < step low <= high <= 0.06")
+    if noise < 0:
+        raise ValueError("noise must be at least 0")
+    image = np.empty((n, frames, size, size, 3), np.float32)
+    instances = np.zeros((n, frames, size, size), np.int64)
+    flow = np.zeros((n, frames, 2, size, size), np.float32)
+    moves = np.empty((n, frames), bool)
+    for i in range(n):
+        image[i] = photos.crop(rng, split, size, min_scale=0.5, jitter=0.25)
+        material, kind = str(rng.choice(photos.MATERIALS)), KINDS[i % len(KINDS)]
+        moves[i] = _timing(rng, kind, frames)
+        blobs, ways = _apart(rng, split, material, size, moves[i], radius, step)
+        here = np.cumsum(moves[i]) - moves[i]  # how many steps lead to each frame
+        still = here[~moves[i]][0]
+        for number, (blob, way) in enumerate(zip(blobs, ways), 1):
+            places = way[[still]] if number == 2 else way[:here.max() + 1]
+            blob.centre, blob.turn = places, blob.turn[:len(places)]
+            cover, colour, _ = blob.draw(size)
+            at = here if number == 1 else 0 * here
+            image[i] += cover[at, ..., None] * (colour[at] - image[i])
+            instances[i][cover[at] >= 0.5] = number
+        ahead = np.diff(ways[0], axis=0)[np.minimum(here, len(ways[0]) - 2)]
+        ahead = np.where(moves[i][:, None], ahead, 0)[..., None, None]  # (T, 2, 1, 1)
+        flow[i] = ahead * (instances[i] == 1)[:, None]
+    image += noise * rng.standard_normal(image.shape, np.float32)
+    image = image.clip(0, 1).transpose(0, 1, 4, 2, 3)
+    arrays = image, instances, flow, moves, np.arange(n) % len(KINDS)
+    return StopAndGo(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+
+
+def _apart(rng: Generator, split: str, material: str, size: int, moves: np.ndarray,
+           radius: tuple[float, float], step: tuple[float, float]) -> tuple[list, list]:
+    """Two blobs and the way (steps + 1, 2) of each, inside the picture and apart.
+
+    Either keeps clear of the place where the other stands, so that they can change roles.
+    """
+    count = int(moves.sum())
+    still = int((np.cumsum(moves) - moves)[~moves][0])
+    while True:
+        blobs = [_Blob(rng, split, material, size * rng.uniform(*radius), np.zeros(2), size,
+                       len(moves) + 1, 0.0, 0.0) for _ in range(2)]
+        far = [float(b.outline(np.linspace(0, 2 * np.pi, 90), np.array([0])).max())
+               for b in blobs]
+        for _ in range(100):
+            ways = []
+            for reach in far:
+                turn = rng.uniform(0, 2 * np.pi) + rng.uniform(-0.12, 0.12) * np.arange(count)
+                way = np.cumsum(size * rng.uniform(*step)
+                                * np.stack([np.cos(turn), np.sin(turn)], 1), 0)
+                way = np.concatenate([np.zeros((1, 2)), way])
+                low, high = reach + 1 - way.min(0), size - reach - 1 - way.max(0)
+                ways.append(way + low + rng.random(2) * (high - low))
+            inside = all((w.min(0) >= r).all() and (w.max(0) <= size - r).all()
+                         for w, r in zip(ways, far))
+            gaps = [np.hypot(*(ways[a] - ways[1 - a][still]).T).min() for a in (0, 1)]
+            if inside and min(gaps) > sum(far) + 2:
+                return blobs, ways
