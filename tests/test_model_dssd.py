@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import tagged
-from utils import blocks, metrics
+from utils import blocks, boxes, metrics
 from utils.data.nested import nested
 
 SIDES = (7, 14, 28, 46, 56)
@@ -19,103 +19,24 @@ def dssd() -> dict:
 
 @pytest.fixture(scope="module")
 def priors(dssd: dict) -> torch.Tensor:
-    return dssd["default_boxes"]((64, 64), SIDES)
+    return boxes.default_boxes((64, 64), dssd["STRIDES"], dssd["shapes"](SIDES))
 
 
-def random_boxes(n: int, seed: int = 0) -> torch.Tensor:
-    low = 50 * torch.rand(n, 2, generator=torch.Generator().manual_seed(seed))
-    side = 3 + 30 * torch.rand(n, 2, generator=torch.Generator().manual_seed(seed + 1))
-    return torch.cat([low, low + side], 1)
-
-
-def test_default_boxes_lie_in_their_cells(dssd: dict, priors: torch.Tensor) -> None:
+def test_two_squares_a_cell(dssd: dict, priors: torch.Tensor) -> None:
     assert priors.shape == (2 * (256 + 64 + 16 + 1), 4)
-    assert torch.equal(priors[:2, :2], torch.full((2, 2), 2.0))
-    assert torch.equal(priors[2, :2], torch.tensor([6.0, 2.0]))  # x runs fastest
-    assert torch.equal(priors[-1, :2], torch.tensor([32.0, 32.0]))
     assert torch.allclose(priors[0, 2:], torch.tensor(7.0))
     assert torch.allclose(priors[1, 2:].prod(), torch.tensor(7.0 * 14))
-    wide = dssd["default_boxes"]((64, 128), SIDES)
-    assert len(wide) == 2 * len(priors) and wide[:, 0].max() > 64 > wide[:, 1].max()
+    assert torch.allclose(priors[-1], torch.tensor([32, 32, *2 * ((46 * 56) ** 0.5,)]))
 
 
-def test_overlaps_by_hand(dssd: dict) -> None:
-    a = torch.tensor([[0.0, 0, 4, 4]])
-    b = torch.tensor([[0.0, 0, 4, 4], [2, 0, 6, 4], [4, 4, 8, 8], [1, 1, 3, 3]])
-    expected = torch.tensor([[1, 8 / 24, 0, 4 / 16]])
-    assert torch.allclose(dssd["overlaps"](a, b), expected)
-
-
-def test_offsets_are_inverted_exactly(dssd: dict, priors: torch.Tensor) -> None:
-    boxes = random_boxes(len(priors))
-    t = dssd["to_offsets"](boxes, priors)
-    assert torch.allclose(dssd["to_boxes"](t, priors), boxes, atol=1e-3)
-    assert dssd["to_offsets"](dssd["to_corners"](priors), priors).abs().max() < 1e-4
-    x = torch.tensor([[10.0, 10, 20, 30]])  # centre 15, 20; sides 10, 20
-    t = dssd["to_offsets"](x, torch.tensor([[14.0, 20, 10, 10]]))
-    assert torch.allclose(t, torch.tensor([[1.0, 0, 0, torch.log(torch.tensor(2.0)) / 0.2]]))
-
-
-def test_matching(dssd: dict, priors: torch.Tensor) -> None:
-    boxes = torch.tensor([[10.0, 10, 17, 17], [0, 0, 2, 2], [5, 5, 55, 60]])
-    labels, offsets = dssd["match"](boxes, torch.tensor([1, 2, 3]), priors)
-    shared = dssd["overlaps"](boxes, dssd["to_corners"](priors))
-    for k in range(3):  # nobody is left out, however small
-        assert labels[shared[k].argmax()] == k + 1
-    assert shared[1].max() < 0.5
-    sure = shared.max(0).values >= 0.5
-    assert (labels[sure] > 0).all() and int((labels > 0).sum()) <= int(sure.sum()) + 3
-    back = dssd["to_boxes"](offsets, priors)
-    assert torch.allclose(back[labels == 3], boxes[2].expand_as(back[labels == 3]), atol=1e-3)
-
-
-def test_three_hard_negatives_for_each_match(dssd: dict) -> None:
-    """Raising the score of one easy background box changes nothing, of a hard one does."""
-    labels = torch.zeros(2, 40, dtype=torch.long)
+def test_the_step_is_the_loss_of_ssd(dssd: dict) -> None:
+    labels, target = torch.zeros(2, 40, dtype=torch.long), torch.zeros(2, 40, 4)
     labels[0, 3], labels[1, :2] = 1, 2
-    scores = torch.zeros(2, 40, 3)
-    scores[0, 10:13, 1] = 5.0  # three hard ones in picture 0
-    scores[1, 20:26, 1] = 5.0  # six in picture 1
-    offsets = torch.zeros(2, 40, 4)
-
-    def loss(s: torch.Tensor, t: torch.Tensor = offsets) -> dict:
-        return dssd["step"](lambda x: (s, t), None, labels, offsets)
-
-    first = F.cross_entropy(scores[0, 10:11], torch.tensor([0]))
-    matched = torch.log(torch.tensor(3.0))
-    assert torch.allclose(loss(scores)["what"], (9 * first + 3 * matched) / 3)
-    easy, hard = scores.clone(), scores.clone()
-    easy[0, 30, 1], hard[0, 10, 1] = 1.0, 6.0
-    assert torch.equal(loss(easy)["loss"], loss(scores)["loss"])
-    assert loss(hard)["loss"] > loss(scores)["loss"]
-    moved = torch.zeros(2, 40, 4)
-    moved[0, 30] = 9.0  # background boxes have no place to be at
-    assert loss(scores, moved)["where"] == 0
-    moved[0, 3] = 2.0
-    assert torch.allclose(loss(scores, moved)["where"], torch.tensor(4 * 1.5 / 3))
-    labels.zero_()
-    assert torch.isfinite(loss(scores)["loss"])
-
-
-def test_suppression_keeps_the_best_of_each_heap(dssd: dict) -> None:
-    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [40, 40, 50, 50], [0, 0, 10, 4]])
-    kept = dssd["suppress"](boxes, torch.tensor([0.5, 0.9, 0.1, 0.8]))
-    assert kept.tolist() == [1, 3, 2]  # IoU of the last and the second: 36 / 104
-    everything = dssd["suppress"](boxes, torch.tensor([0.5, 0.9, 0.1, 0.8]), limit=1.0)
-    assert everything.tolist() == [1, 3, 0, 2]
-
-
-def test_detect_finds_what_was_written(dssd: dict, priors: torch.Tensor) -> None:
-    box = torch.tensor([[20.0, 20, 28, 27]])
-    t = dssd["to_offsets"](box.expand(len(priors), 4), priors)
-    scores = torch.zeros(len(priors), 4)
-    scores[:, 0] = 20.0
-    scores[140, 2] = scores[142, 2] = scores[140, 3] = 19.0
-    boxes, values, labels = dssd["detect"](scores, t, priors)
-    assert sorted(labels.tolist()) == [2, 3]  # of two equal boxes of a class one survives
-    assert torch.allclose(boxes, box.expand(2, 4), atol=1e-3) and (values < 0.5).all()
-    empty = dssd["detect"](scores.clamp(min=0) * 0 + torch.eye(4)[0] * 20, t, priors)
-    assert len(empty[0]) == len(empty[1]) == len(empty[2]) == 0
+    scores, offsets = torch.randn(2, 40, 3), torch.randn(2, 40, 4)
+    found = dssd["step"](lambda x: (scores, offsets), None, labels, target)
+    expected = boxes.multibox_loss(scores, offsets, labels, target)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 @torch.no_grad()
@@ -191,8 +112,8 @@ def test_a_decoder_map_sees_everything(dssd: dict) -> None:
 def test_no_matched_window_meets_the_contour(dssd: dict, priors, seed: int) -> None:
     pictures = nested(120, ("train", "test")[seed % 2], seed=seed)
     seen = 0
-    for contour, boxes, kinds in zip(pictures.contour, pictures.boxes, pictures.box_classes):
-        labels, _ = dssd["match"](boxes, kinds, priors)
+    for contour, objects, kinds in zip(pictures.contour, pictures.boxes, pictures.box_classes):
+        labels, _ = boxes.match(objects, kinds, priors)
         for index in ((labels == 1) | (labels == 2)).nonzero()[:, 0].tolist():
             assert index < 512  # the finest level
             row, column = index // 2 // 16, index // 2 % 16
