@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from build import ROOT, build, configuration, repository
+from utils import chapters
 
 ADDRESS = "https://github.com/owner/name"
 # what a browser fetches on its own; <a href> is followed by a click only
@@ -131,3 +132,20 @@ def test_search_index_knows_the_chapters(pages: Path) -> None:
     text = (pages / "searchindex.js").read_text(encoding="utf8")
     index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
     assert set(documents()) <= set(index["docnames"])
+
+
+def test_terms_of_the_glossary_name_the_chapters_that_use_them(pages: Path) -> None:
+    """Each term that a chapter leads to leads back to that chapter."""
+    text = (pages / "book/glossary.html").read_text(encoding="utf8")
+    entries = re.findall(r"((?:<dt\b.*?</dt>\s*)+)<dd>(.*?)</dd>", text, re.S)
+    back = {}
+    for heads, body in entries:
+        links = set(re.findall(r'href="([\w/-]+)\.html"', body))
+        back |= {name: links for name in re.findall(r'id="(term-[^"]+)"', heads)}
+    assert len(back) > 40
+    for slug, chapter in chapters.find().items():
+        made = (pages / f"book/{chapter.part}/{slug}.html").read_text(encoding="utf8")
+        used = set(re.findall(r'href="\.\./glossary\.html#(term-[^"]+)"', made))
+        assert used and not [t for t in used if f"{chapter.part}/{slug}" not in back[t]]
+    named = {link for links in back.values() for link in links}
+    assert named == {f"{c.part}/{c.slug}" for c in chapters.find().values()}

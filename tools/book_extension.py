@@ -6,6 +6,7 @@ another host. The book does not run code in the page, so those parts are dropped
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,40 @@ def write_terms(app: Sphinx, problem: Exception | None) -> None:
                       encoding="utf8")
 
 
+def uses_of_terms() -> dict[str, list[chapters.Chapter]]:
+    """Term of the glossary, in small letters -> the chapters whose text leads to it."""
+    found: dict[str, list[chapters.Chapter]] = {}
+    for chapter in chapters.find().values():
+        text = "\n".join(c.source for c in chapter.notebook.cells
+                         if c.cell_type == "markdown")
+        roles = re.findall(r"\{term\}`(?:[^`<]*<)?([^`>]+)>?`", text)
+        for term in {" ".join(role.split()).lower() for role in roles}:
+            found.setdefault(term, []).append(chapter)
+    return found
+
+
+def list_uses(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Below each definition of the glossary, links to the chapters that use the term."""
+    if page != GLOSSARY:
+        return
+    uses = uses_of_terms()
+    for item in doctree.findall(nodes.definition_list_item):
+        names = {term.astext().lower() for term in item.findall(nodes.term)}
+        users = [c for c in chapters.find().values()
+                 if any(c in uses.get(name, ()) for name in names)]
+        if not users:
+            continue
+        told = nodes.paragraph("", "Used in ", classes=["uses"])
+        for number, chapter in enumerate(users):
+            target = f"book/{chapter.part}/{chapter.slug}"
+            link = app.builder.get_relative_uri(page, target)
+            told += nodes.Text(", " if number else "")
+            told += nodes.reference("", front.papers()[chapter.slug].name, refuri=link,
+                                    internal=True)
+        told += nodes.Text(".")
+        item.next_node(nodes.definition).append(told)
+
+
 def drop_thebe_settings(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Remove the settings that sphinx-thebe appends to each document."""
     for node in list(doctree.findall(nodes.raw)):
@@ -130,6 +165,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("chapter-card", ChapterCard)
     app.add_js_file(TERMS, priority=400)
     app.connect("build-finished", write_terms)
+    app.connect("doctree-resolved", list_uses)
     app.connect("doctree-resolved", drop_thebe_settings, priority=900)
     app.connect("html-page-context", finish_page, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
