@@ -196,7 +196,9 @@ def test_named_chapters_are_linked(slug: str) -> None:
              "pixel-deconv": "Pixel Deconvolution", "ei-cnn": "EI-CNN", "lrnn": "L-RNN",
              "adversarial-segmentation": "Adversarial Segmentation", "dsd": "DSD",
              "rcnn": "RCNN", "idk-cascades": "IDK Cascades",
-             "deep-layer-cascade": "Deep Layer Cascade"}
+             "deep-layer-cascade": "Deep Layer Cascade", "sstd": "SSTD",
+             "fastmask": "FastMask", "visual-memory": "Visual Memory",
+             "brain-tumor": "Brain Tumour"}
     unlinked = [other for other, name in short.items()
                 if other != slug and other in chapters.find()
                 and re.search(rf"\b{re.escape(name)}\b", text)
