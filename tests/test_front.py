@@ -205,3 +205,14 @@ def test_the_claims_can_be_read(browser, pages: Path, width: int) -> None:
     assert inside and min(sizes) >= 12
     visit.context.close()
     assert visit.trouble == []
+
+
+def test_the_poster_of_the_readme_shows_every_chapter() -> None:
+    made, readme = front.poster(), (chapters.root() / "README.md").read_text("utf8")
+    (shown,) = re.findall(r"!\[[^]]{20,}\]\((assets/[\w.]+)\)", readme)
+    stored = Image.open(chapters.root() / shown)
+    assert stored.size == made.size and (chapters.root() / shown).stat().st_size < 400_000
+    tiles = [made.crop((180 * x, 200 * y, 180 * x + 174, 200 * y + 174))
+             for y in range(5) for x in range(5)]
+    assert len(tiles) == len(chapters.find())
+    assert all(max(high - low for low, high in tile.getextrema()) > 60 for tile in tiles)

@@ -1,4 +1,7 @@
-"""Front page, claims and map of the papers, from `book/papers.yml` and the chapters' files."""
+"""Front page, claims and map of the papers, from `book/papers.yml` and the chapters' files.
+
+Command line: `python tools/front.py` draws the poster of README.md anew (assets/readme.jpg).
+"""
 
 import base64
 import io
@@ -9,7 +12,7 @@ from functools import cache
 from html import escape
 
 import yaml
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from utils import chapters, evidence
 
@@ -345,3 +348,27 @@ def lineage_list() -> list[str]:
                 if slugs]
         lines.append(f"- {name}, {_when(paper.date)}{': ' if said else ''}{'; '.join(said)}")
     return lines
+
+
+def poster(tile: int = 174, columns: int = 5) -> Image.Image:
+    """One square panel of each chapter with the paper's name below, in the book's order."""
+    standing = [paper for paper in papers().values() if paper.chapter]
+    row, font = tile + 26, ImageFont.load_default(13)
+    high = -(-len(standing) // columns) * row
+    sheet = Image.new("RGB", (columns * (tile + GAP) - GAP, high), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, paper in enumerate(standing):
+        image, _ = figure(paper.slug, paper.picture["figure"])
+        left, top, right, bottom = paper.picture["panels"][-1]
+        side = min(right - left, bottom - top)
+        cut = image.crop((left, top, left + side, top + side))
+        x, y = number % columns * (tile + GAP), number // columns * row
+        sheet.paste(cut.resize((tile, tile), Image.Resampling.LANCZOS), (x, y))
+        pen.text((x + tile / 2, y + tile + 4), paper.name, "black", font, anchor="ma")
+    return sheet
+
+
+if __name__ == "__main__":
+    file = chapters.root() / "assets/readme.jpg"
+    poster().save(file, quality=88, optimize=True)
+    print(f"wrote {file}")
