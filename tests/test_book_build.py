@@ -149,3 +149,14 @@ def test_terms_of_the_glossary_name_the_chapters_that_use_them(pages: Path) -> N
         assert used and not [t for t in used if f"{chapter.part}/{slug}" not in back[t]]
     named = {link for links in back.values() for link in links}
     assert named == {f"{c.part}/{c.slug}" for c in chapters.find().values()}
+
+
+def test_references_have_links(pages: Path) -> None:
+    """Most entries lead to the paper or to the page of the set; no id stands as plain text."""
+    text = (pages / "book/references.html").read_text(encoding="utf8")
+    entries = re.findall(r'<div class="citation".*?</div>', text, re.S)
+    linked = [entry for entry in entries if 'href="http' in entry]
+    assert len(entries) > 60 and len(linked) >= 0.85 * len(entries)
+    for entry in entries:
+        bare = re.sub(r"<a [^>]*>.*?</a>", "", entry, flags=re.S)
+        assert not re.search(r"arXiv:\d|10\.\d{4}/|https?://", bare), bare
