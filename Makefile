@@ -14,7 +14,7 @@ CELL_SECONDS ?= 300
 
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup book test lab run evidence clean
+.PHONY: help setup book epub test lab run evidence clean
 
 help: ## list the commands
 	@echo "What the Network Sees: 25 vision papers, rebuilt and measured"
@@ -32,6 +32,9 @@ $(VENV)/.pages: requirements.txt tools/setup.sh
 
 book: $(VENV)/.pages ## build the book from the stored outputs
 	@$(PY) tools/build.py
+
+epub: $(VENV)/.pages ## build the book with an EPUB that its front page offers
+	@$(PY) tools/build.py --epub
 
 test: $(VENV)/.installed ## test the package, the chapters, the book and its pages
 	@echo "Testing with $(WORKERS) workers (about a minute for each chapter)"

@@ -135,7 +135,7 @@ def test_help_lists_the_commands() -> None:
     """`make` alone lists every command with what it does."""
     done = run("make", "--no-print-directory")
     assert done.returncode == 0
-    for target in ("book", "test", "lab", "run", "evidence", "clean"):
+    for target in ("book", "epub", "test", "lab", "run", "evidence", "clean"):
         assert re.search(rf"make {target} +\w+", done.stdout), target
 
 
@@ -210,7 +210,7 @@ def test_workflows_call_what_exists() -> None:
     assert "PIP_EXTRA_INDEX_URL: ${{ vars.TORCH_CPU_INDEX }}" in test
     assert ".ci/run" in test and os.access(ROOT / ".ci/run", os.X_OK)
     pages = (ROOT / ".github/workflows/pages.yml").read_text(encoding="utf8")
-    assert "make book" in pages and "BOOK_REPOSITORY" in pages
+    assert "make epub" in pages and "BOOK_REPOSITORY" in pages
     assert "tools/launch_branch.py" in pages
 
 

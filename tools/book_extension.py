@@ -15,6 +15,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import epub
 import front
 from utils import chapters, evidence
 
@@ -160,6 +161,7 @@ def finish_page(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension; it keeps no state, so reading may run in parallel."""
+    epub.setup(app)
     app.add_directive("front-page", Front)
     app.add_directive("lineage-map", LineageMap)
     app.add_directive("chapter-card", ChapterCard)

@@ -1,6 +1,7 @@
 """Build the HTML book from the stored outputs, without running a notebook.
 
-`python tools/build.py` needs nothing but the installed requirements. With the
+`python tools/build.py` needs nothing but the installed requirements; with `--epub` it
+makes the EPUB first, which the front page then offers. With the
 environment variable BOOK_REPOSITORY (for example https://github.com/owner/name) the
 pages also get a link to the repository and buttons that open a chapter on Colab or
 Binder; without it, there is no such button.
@@ -16,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH_BRANCH = "launch"  # made by tools/launch_branch.py
+FILE = "what-the-network-sees"  # of the EPUB, without its ending: epub_basename
 
 
 def repository(address: str | None) -> str | None:
@@ -53,11 +55,12 @@ def configuration(base: dict[str, Any], address: str | None) -> dict[str, Any]:
 
 
 def build(folder: Path, address: str | None = None, source: Path = ROOT,
-          toc: Path | None = None, strict: bool = True) -> Path:
+          toc: Path | None = None, strict: bool = True, kind: str = "html") -> Path:
     """Build the book and return the folder of its pages, `folder`/_build/html.
 
     Every warning counts as a failure if `strict`: subprocess.CalledProcessError is
-    raised. `toc` replaces the table of contents.
+    raised. `toc` replaces the table of contents. `kind` "epub" makes one file instead, in
+    `folder`/_build/epub, and returns it; pages built afterwards offer it.
     """
     config = source / "_config.yml"
     if address is not None:
@@ -71,6 +74,7 @@ def build(folder: Path, address: str | None = None, source: Path = ROOT,
     command += ["--config", config, "--path-output", folder, "-q"]
     command += ["--toc", toc] if toc else []
     command += ["-n", "-W", "--keep-going"] if strict else []
+    command += ["--builder", "custom", "--custom-builder", kind] if kind != "html" else []
     done = subprocess.run(
         command, cwd=source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         stderr=None if strict else subprocess.DEVNULL,
@@ -78,14 +82,19 @@ def build(folder: Path, address: str | None = None, source: Path = ROOT,
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         done.check_returncode()
-    return folder / "_build" / "html"
+    made = folder / "_build" / kind
+    return made if kind == "html" else made / f"{FILE}.epub"
 
 
-def main() -> int:
-    """Build, then say in one line where the book is."""
+def main(wanted: list[str]) -> int:
+    """Build, with `--epub` the EPUB first, then say in one line where the book is."""
     print("Building the book from the stored outputs (about a minute)")
     try:
-        pages = build(ROOT, repository(os.environ.get("BOOK_REPOSITORY")))
+        address = repository(os.environ.get("BOOK_REPOSITORY"))
+        if "--epub" in wanted:
+            file = build(ROOT, kind="epub")
+            print(f"EPUB: {file}, {file.stat().st_size / 1e6:.0f} MB")
+        pages = build(ROOT, address)
     except ValueError as error:
         print(f"build: {error}", file=sys.stderr)
         return 2
@@ -97,4 +106,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

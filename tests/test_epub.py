@@ -1,0 +1,124 @@
+"""The book as EPUB: strict XML, complete, formulas written out, controls as pictures."""
+
+import posixpath
+import re
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from bs4 import BeautifulSoup
+
+import epub
+from build import FILE, build
+from test_book_build import documents
+from utils import chapters
+
+XHTML = "{http://www.w3.org/1999/xhtml}"
+MATH = "{http://www.w3.org/1998/Math/MathML}"
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    try:
+        file = build(tmp_path_factory.mktemp("epub"), kind="epub")
+    except subprocess.CalledProcessError:
+        pytest.fail("the EPUB does not build: see 'make epub'", pytrace=False)
+    with zipfile.ZipFile(file) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def parsed(book: zipfile.ZipFile) -> dict[str, ElementTree.Element]:
+    """Every page, read as strictly as a reader of EPUB reads it."""
+    return {name: ElementTree.fromstring(book.read(name))
+            for name in book.namelist() if name.endswith(".xhtml")}
+
+
+def test_every_document_is_in_the_reading_order(book: zipfile.ZipFile) -> None:
+    package = ElementTree.fromstring(book.read("content.opf"))
+    space = {"o": "http://www.idpf.org/2007/opf"}
+    items = {i.get("id"): i.get("href") for i in package.iterfind(".//o:item", space)}
+    order = [items[i.get("idref")] for i in package.iterfind(".//o:itemref", space)]
+    assert [d for d in documents() if f"{d}.xhtml" not in order] == []
+    assert set(items.values()) <= set(book.namelist())
+
+
+def test_pictures_and_links_are_inside(book: zipfile.ZipFile,
+                                       parsed: dict[str, ElementTree.Element]) -> None:
+    """What a page shows, styles itself with or leads to is part of the file."""
+    names = set(book.namelist())
+    for name, page in parsed.items():
+        for tag, key in (("img", "src"), ("link", "href"), ("a", "href")):
+            for element in page.iter(XHTML + tag):
+                target = element.get(key) or ""
+                if re.match(r"[a-z]+:|#|$", target):
+                    assert tag != "img" or target.startswith("data:image/jpeg"), name
+                    continue
+                path = posixpath.join(posixpath.dirname(name), target.partition("#")[0])
+                assert posixpath.normpath(path) in names, (name, target)
+
+
+def test_nothing_waits_for_a_script(parsed: dict[str, ElementTree.Element]) -> None:
+    for name, page in parsed.items():
+        there = [tag for tag in ("script", "input", "button", "iframe")
+                 if page.find(f".//{XHTML}{tag}") is not None]
+        assert there == [], name
+
+
+def test_formulas_are_written_out(parsed: dict[str, ElementTree.Element]) -> None:
+    """Each chapter has formulas, and no command of LaTeX is left in one."""
+    for chapter in chapters.find().values():
+        name = f"book/{chapter.part}/{chapter.slug}.xhtml"
+        found = list(parsed[name].iter(MATH + "math"))
+        assert found, name
+        left = {text for formula in found for text in formula.itertext()
+                if "\\" in text or "&" in text}
+        assert left == set(), (name, left)
+
+
+def test_a_control_leaves_its_picture_and_words(
+        parsed: dict[str, ElementTree.Element]) -> None:
+    for chapter in chapters.find().values():
+        page = parsed[f"book/{chapter.part}/{chapter.slug}.xhtml"]
+        control = page.find(f".//{XHTML}div[@class='control']")
+        assert control is not None, chapter.slug
+        assert len(control.findall(f".//{XHTML}img")) == 1
+        assert len(control.findall(f".//{XHTML}li")) >= 2
+
+
+def test_aligned_formulas_become_tables() -> None:
+    """Two rows of two cells, and the LaTeX as the words of the formula."""
+    made = ElementTree.fromstring(
+        epub.mathml(r"\begin{aligned} a &= 1 \\ b &= \bigl(2\bigr) \end{aligned}", "block"))
+    assert len(list(made.iter(MATH + "mtr"))) == 2
+    assert len(list(made.iter(MATH + "mtd"))) == 4
+    assert "aligned" in made.get("alttext") and made.get("display") == "block"
+
+
+def test_html_becomes_xml() -> None:
+    """Open tags close, links follow the pages, what was XML keeps its capitals."""
+    assert epub.xml('<p>one<br>two <img src="a.png"></p>') == (
+        '<p>one<br/>two <img src="a.png"/></p>')
+    assert epub.xml('<a href="../b/c.html#d">e</a>') == '<a href="../b/c.xhtml#d">e</a>'
+    assert epub.xml('<a href="https://f.org/g.html">h</a>').endswith('g.html">h</a>')
+    drawing = epub.xml('<svg viewBox="0 0 1 1"><path d="M0 0"/></svg>')
+    assert 'viewBox' in drawing and 'xmlns="http://www.w3.org/2000/svg"' in drawing
+
+
+def test_pages_offer_the_epub_where_there_is_one(tmp_path: Path, pages: Path) -> None:
+    """With an EPUB the front page hands it out; without one it is silent."""
+    def offers(folder: Path) -> list[Path]:
+        front = folder / "book/intro.html"
+        links = BeautifulSoup(front.read_text("utf8"), "html.parser").select("p.download a")
+        return [(front.parent / link["href"]).resolve() for link in links]
+
+    assert offers(pages) == []
+    file = tmp_path / "_build/epub" / f"{FILE}.epub"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"a book")
+    (tmp_path / "toc.yml").write_text("format: jb-book\nroot: book/intro\n")
+    made = build(tmp_path, toc=tmp_path / "toc.yml", strict=False)
+    assert [offer.read_bytes() for offer in offers(made)] == [b"a book"]
