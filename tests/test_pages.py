@@ -16,6 +16,17 @@ WIDTHS = {1280: 900, 390: 844}  # a laptop and a phone, in CSS pixels
 PAGE_BYTES = 1_500_000  # a page with its pictures
 SEVERE = ("serious", "critical")
 THEME = "document.documentElement.dataset.theme"
+# What would keep a code cell on one sheet and leave the sheet before half empty.
+WHOLE = """() => [...document.querySelectorAll('article .cell_input pre')].flatMap(e => {
+    const found = [];
+    if (!e.offsetHeight) return found;
+    for (; e.tagName !== 'ARTICLE'; e = e.parentElement) {
+        const s = getComputedStyle(e);
+        if (s.breakInside === 'avoid' || s.overflow !== 'visible' || s.display === 'flex')
+            found.push(e.className || e.tagName);
+    }
+    return found;
+})"""
 
 
 def documents() -> list[str]:
@@ -229,6 +240,7 @@ def test_chapter_prints_with_its_solutions_at_the_end(browser, pages: Path,
     assert visit.page.locator(".printed-solutions h2").is_visible()
     hidden = visit.page.locator("div.solution > .sd-summary-content, div.solution section")
     assert all(part.is_visible() for part in hidden.all())
+    assert visit.page.evaluate(WHOLE) == []
     paper = visit.page.pdf(format="A4", print_background=True)
     sheets = len(re.findall(rb"/Type\s*/Page\b(?!s)", paper))
     visit.page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
