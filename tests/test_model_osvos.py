@@ -1,5 +1,7 @@
 """OSVOS: the cells tagged `model` of the chapter, executed and tested."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,20 @@ import torch.nn.functional as F
 from torch import nn
 
 import tagged
-from utils import metrics, train
+from utils import imagenet, losses, metrics
+
+WIDTHS, STRIDES = imagenet.CHANNELS[:4], imagenet.STRIDES[:4]
 
 
 @pytest.fixture(scope="module")
 def osvos() -> dict:
     return tagged.namespace("osvos", seed=0)
+
+
+@pytest.fixture
+def net(osvos: dict) -> nn.Module:
+    torch.manual_seed(0)
+    return osvos["OSVOS"](partial(nn.Conv2d, kernel_size=3, padding=1), WIDTHS, STRIDES, 8)
 
 
 @pytest.fixture
@@ -24,6 +34,12 @@ def masks() -> torch.Tensor:
 @pytest.fixture
 def contours() -> np.ndarray:
     return np.random.default_rng(0).random((24, 31))
+
+
+def maps(count: int, height: int, width: int) -> list[torch.Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    return [torch.randn(count, c, -(-height // s), -(-width // s), generator=draw)
+            for c, s in zip(WIDTHS, STRIDES)]
 
 
 def test_loss_at_zero_logits_and_its_balance(osvos: dict, masks: torch.Tensor) -> None:
@@ -45,6 +61,15 @@ def test_gradient_of_each_pixel(osvos: dict, masks: torch.Tensor) -> None:
     expected = torch.where(masks > 0.5, beta * (p - 1), (1 - beta) * p)
     assert torch.allclose(logits.grad, expected, atol=1e-6)
     assert (beta[0] - beta[1]).abs() > 0.1
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_loss_is_that_of_the_package(osvos: dict, masks: torch.Tensor,
+                                     reduction: str) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(masks.shape)
+    assert torch.equal(osvos["balanced_loss"](logits, masks, reduction),
+                       losses.balanced(logits, masks, reduction))
 
 
 def test_sum_is_mean_times_pixels_and_half_of_bce_at_even_areas(osvos: dict) -> None:
@@ -71,44 +96,55 @@ def test_enlargement_is_bilinear_and_fixed(osvos: dict, factor: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(61, 47), (64, 64), (17, 40)])
-def test_output_has_the_size_of_the_input(osvos: dict, size: tuple) -> None:
-    image = torch.rand(1, 3, *size)
+def test_output_has_the_size_of_the_input(net: nn.Module, size: tuple) -> None:
     with torch.no_grad():
-        mask, sides = osvos["build"]()(image, with_sides=True)
-    assert mask.shape == (1, 1, *size) and sides.shape == (1, 3, *size)
+        mask, sides = net(maps(2, *size), size, deep=True)
+    assert mask.shape == (2, 1, *size) and [s.shape for s in sides] == 4 * [mask.shape]
+
+
+@pytest.mark.parametrize("size", [(61, 47), (32, 64)])
+def test_sum_of_scores_is_the_published_fusion(osvos: dict, net: nn.Module,
+                                               size: tuple) -> None:
+    """Enlarge every channel, concatenate, one 1x1 convolution: the same logits."""
+    with torch.no_grad():
+        shares, sides = net.shares(maps(2, *size), size)
+        large = [osvos["Enlarge"](8, s)(x, size) for s, x in zip(STRIDES, sides)]
+        published = net.fuse(torch.cat(large, dim=1))
+        assert torch.allclose(published, sum(shares) + net.fuse.bias, atol=1e-5)
+        assert torch.equal(net(maps(2, *size), size), sum(shares) + net.fuse.bias)
 
 
 def test_published_network(osvos: dict) -> None:
     net = osvos["paper_scale"]()
-    counts = {name: metrics.parameters(part) for name, part in net.named_children()}
-    assert counts == {"trunk": 14_714_688, "sides": 202_816, "enlarge": 0, "scores": 68,
-                      "enlarge_scores": 0, "fuse": 65}
-    assert sum(p.numel() for p in net.parameters()) == 15_267_157
-    kernels = [sum(p.numel() for p in part.parameters())
-               for part in (net.enlarge_scores, net.enlarge)]
-    assert kernels == [1_360, 348_160]
-    assert net(torch.empty(1, 3, 61, 47, device="meta")).shape == (1, 1, 61, 47)
+    head = {name: metrics.parameters(part) for name, part in net["head"].named_children()}
+    assert head == {"sides": 202_816, "scores": 68, "fuse": 65, "enlarge": 0}
+    assert metrics.parameters(net["trunk"]) == 14_714_688
+    assert metrics.parameters(net) == 14_917_637
+    kernels = sum(p.numel() for p in net["head"].enlarge.parameters())
+    assert kernels == 1_360 and 14_917_637 + kernels + 256 * kernels == 15_267_157
+    taps = net["trunk"](torch.empty(1, 3, 61, 47, device="meta"))[1:]
+    assert net["head"](taps, (61, 47)).shape == (1, 1, 61, 47)
 
 
-def test_frames_are_independent(osvos: dict) -> None:
-    net, frames = osvos["build"](), torch.rand(5, 3, 32, 32)
-    order = torch.tensor([3, 0, 4, 1, 2])
-    found = train.predict(net, frames)
-    assert torch.allclose(train.predict(net, frames[order]), found[order], atol=1e-5)
-    changed = frames.clone()
-    changed[0] = 1 - changed[0]
-    again = train.predict(net, changed)
+def test_frames_are_independent(net: nn.Module) -> None:
+    frames, order = maps(5, 32, 32), torch.tensor([3, 0, 4, 1, 2])
+    changed = [m.clone() for m in frames]
+    for m in changed:
+        m[0] += 1
+    with torch.no_grad():
+        found, moved, again = (net(m, (32, 32)) for m in (
+            frames, [m[order] for m in frames], changed))
+    assert torch.allclose(moved, found[order], atol=1e-5)
     assert torch.allclose(again[1:], found[1:], atol=1e-5)
     assert not torch.allclose(again[0], found[0], atol=1e-3)
 
 
-def test_online_step_moves_only_what_the_fused_loss_sees(osvos: dict) -> None:
-    torch.manual_seed(0)
-    net, image = osvos["build"](), torch.rand(2, 3, 32, 32)
-    mask = (torch.rand(2, 1, 32, 32) < 0.2).float()
+def test_online_step_moves_only_what_the_fused_loss_sees(osvos: dict,
+                                                         net: nn.Module) -> None:
+    mask = (torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0)) < 0.2)
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
-    step = torch.optim.Adam([p for p in net.parameters() if p.requires_grad])
-    osvos["balanced_loss"](net(image), mask).backward()
+    step = torch.optim.Adam(net.parameters())
+    osvos["balanced_loss"](net(maps(2, 32, 32), (32, 32)), mask.float()).backward()
     step.step()
     same = {name for name, p in net.named_parameters() if torch.equal(p, before[name])}
     assert same == {name for name in before if name.startswith(("enlarge", "scores"))}
@@ -156,9 +192,3 @@ def test_superpixels_follow_a_closed_contour(osvos: dict) -> None:
     regions = osvos["superpixels"](wall, 0.5)
     assert regions[10, 10] != regions[0, 0] and regions[0, 0] == regions[20, 20]
     assert osvos["superpixels"](wall, 0.95).max() == 0
-
-
-def test_trunk_is_the_seeds(osvos: dict) -> None:
-    one, two = osvos["build"](), osvos["build"]()
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters()))
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in one.modules())
