@@ -7,12 +7,19 @@ import torch
 from torch import Tensor, nn
 
 import tagged
-from utils import metrics
+from utils import chapters, metrics
 
 
 @pytest.fixture(scope="module")
 def chapter() -> dict:
-    return tagged.namespace("residual-attention", seed=0)
+    """The cells tagged `model`, then those that name the arms and split the feature."""
+    space = tagged.namespace("residual-attention", seed=0)
+    space |= {"images": torch.zeros(1, 3, 16, 16), "device": torch.device("cpu")}
+    for start in ("RULES = ", "@torch.no_grad()\ndef parts("):
+        [cell] = [cell for cell in chapters.get("residual-attention").notebook.cells
+                  if cell.cell_type == "code" and cell.source.startswith(start)]
+        exec(cell.source, space)
+    return space
 
 
 @pytest.fixture
@@ -53,19 +60,13 @@ def test_gradient_is_the_factor(chapter: dict, maps: Tensor, mask: Tensor, a: fl
     assert torch.allclose(free.grad, a + mask)
 
 
-def test_other_masks(chapter: dict, maps: Tensor) -> None:
-    assert torch.allclose(chapter["channel_mask"](maps).norm(dim=1), torch.ones(2, 5, 7))
-    logits = chapter["standardised"](maps)
-    assert logits.mean((2, 3)).abs().max() < 1e-6
-    assert torch.allclose(logits.std((2, 3), correction=0), torch.ones(2, 4), atol=1e-5)
-    assert torch.equal(chapter["spatial_mask"](maps), torch.sigmoid(logits))
-
-
 @pytest.mark.parametrize("lean", [True, False])
+@pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("size", [(10, 10), (9, 13), (7, 11), (16, 15)])
-def test_mask_has_the_shape_of_its_input(chapter: dict, size: tuple, lean: bool) -> None:
+def test_mask_has_the_shape_of_its_input(chapter: dict, size: tuple, levels: int,
+                                         lean: bool) -> None:
     torch.manual_seed(0)
-    branch = chapter["Mask"](partial(chapter["Unit"], 6), 6, lean=lean)
+    branch = chapter["Mask"](partial(chapter["Unit"], 6), 6, levels, lean)
     found = branch(torch.randn(2, 6, *size))
     assert found.shape == (2, 6, *size)
     assert 0 < found.min() and found.max() < 1 and found.std() > 0
@@ -73,13 +74,22 @@ def test_mask_has_the_shape_of_its_input(chapter: dict, size: tuple, lean: bool)
 
 def test_mask_looks_farther_than_a_convolution(chapter: dict) -> None:
     torch.manual_seed(0)
-    branch = chapter["Mask"](partial(chapter["Unit"], 4), 4).eval()
+    branch = chapter["Mask"](partial(chapter["Unit"], 4), 4, levels=2).eval()
     x = torch.randn(1, 4, 12, 12)
     changed = x.clone()
     changed[..., 5, 5] += 5
     with torch.no_grad():
         moved = (branch(x) - branch(changed)).abs().amax((0, 1)) > 1e-6
     assert moved[5, 5] and moved[5, 0] and moved.float().mean() > 0.5
+
+
+def test_start_is_added_to_the_logits(chapter: dict, maps: Tensor) -> None:
+    """Silent masks begin at sigma(start): one half, or nearly open."""
+    for start in (0.0, 3.0):
+        branch = chapter["Mask"](partial(chapter["Unit"], 4), 4, start=start).eval()
+        silence(branch)
+        expected = torch.sigmoid(torch.tensor(start))
+        assert torch.allclose(branch(maps), expected.expand_as(maps))
 
 
 @pytest.mark.parametrize("a", [0.0, 1.0])
@@ -109,17 +119,37 @@ def test_silent_stack_is_a_power(chapter: dict, n: int, a: float, base: float) -
 
 
 def test_arms_are_fair(chapter: dict) -> None:
+    """The naive, the residual and the opened net begin with the same weights."""
     nets = {}
-    for name, build in chapter["arms"](6, 5).items():
+    for name, options in chapter["RULES"].items():
         torch.manual_seed(0)
-        nets[name] = build()
+        nets[name] = chapter["Net"](12, **options)
     counts = {name: metrics.parameters(net) for name, net in nets.items()}
-    assert counts["ARL"] == counts["NAL"] > counts["trunk"]
-    assert counts["widened"] == pytest.approx(counts["ARL"], rel=0.06)
-    pairs = zip(nets["ARL"].parameters(), nets["NAL"].parameters(), strict=True)
-    assert all(torch.equal(one, other) for one, other in pairs)
-    assert {module.a for module in nets["NAL"].stack} == {0.0}
+    assert counts["ARL"] == counts["NAL"] == counts["NAL, opened"] > counts["trunk"]
+    for other in ("NAL", "NAL, opened"):
+        pairs = zip(nets["ARL"].parameters(), nets[other].parameters(), strict=True)
+        assert all(torch.equal(one, two) for one, two in pairs)
+        assert {module.a for module in nets[other].stack} == {0.0}
     assert {module.a for module in nets["ARL"].stack} == {1.0}
+    assert {module.mask.start for module in nets["NAL, opened"].stack} == {3.0}
+
+
+@pytest.mark.parametrize("rule", ["ARL", "NAL", "trunk"])
+def test_parts_add_up_and_follow_the_formula(chapter: dict, rule: str) -> None:
+    """The split of the last feature that the share and the hero are drawn from."""
+    torch.manual_seed(0)
+    net = chapter["Net"](4, **chapter["RULES"][rule]).eval()
+    pictures = torch.rand(3, 3, 16, 16)
+    found = chapter["parts"](net, pictures)
+    with torch.no_grad():
+        x = stem = net.stem(pictures)
+        for module in net.stack:
+            factor = 1.0 if rule == "trunk" else module.a + module.mask(module.before(x))
+            x, stem = module(x), stem * factor
+    assert len(found) == 5 and torch.allclose(found.sum(0), x, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(found[0], stem, rtol=1e-4, atol=1e-6)
+    assert chapter["shares"](net, pictures).sum() == pytest.approx(1, abs=1e-4)
+    assert len(chapter["parts"](net, pictures, 2)) == 3
 
 
 def test_unit_is_a_skip(chapter: dict, maps: Tensor) -> None:
@@ -153,11 +183,13 @@ def test_masks_of_the_published_network_end_at_seven_pixels(chapter: dict) -> No
     assert sizes == [(7, 7)] * 3
 
 
-@pytest.mark.parametrize("modules, layers", [((1, 1, 1), 56), ((1, 2, 3), 92),
-                                             ((2, 2, 2), 92), ((5, 5, 5), 200)])
-def test_main_path_has_36m_plus_20_layers(chapter: dict, modules: tuple, layers: int) -> None:
-    net = chapter["paper_scale"](modules)
+@pytest.mark.parametrize("modules, p, t, layers", [
+    ((1, 1, 1), 1, 2, 56), ((1, 2, 3), 1, 2, 92), ((4, 4, 4), 1, 2, 164),
+    ((5, 5, 5), 1, 2, 200), ((6, 6, 6), 2, 4, 452)])
+def test_layers_of_the_main_path(chapter: dict, modules: tuple, p: int, t: int,
+                                 layers: int) -> None:
+    net = chapter["paper_scale"](modules, p, t)
     found = [name for name, layer in net.named_modules()
              if isinstance(layer, (nn.Conv2d, nn.Linear))
              and ".mask." not in name and ".skip" not in name]
-    assert len(found) == layers == 12 * sum(modules) + 20
+    assert len(found) == layers == 3 * (2 * p + t) * sum(modules) + 20
