@@ -93,40 +93,40 @@ def test_silencing_leaves_the_original(slimming: dict, net: nn.Module) -> None:
     assert torch.equal(before, slimming["scales"](net))
 
 
-def test_hook_is_the_gradient_of_the_penalty(
+def test_step_pulls_every_factor_by_the_sign(
         slimming: dict, net: nn.Module, images: Tensor) -> None:
-    target = torch.tensor([0, 1, 2, 3, 0])
-    other = deepcopy(net)
-    hooks = slimming["sparsify"](net, 0.3)
-    assert len(hooks) == 3
-    F.cross_entropy(net(images), target).backward()
-    norms = slimming["norms"](other)
-    penalty = 0.3 * sum(norm.weight.abs().sum() for norm in norms)
-    (F.cross_entropy(other(images), target) + penalty).backward()
+    """Gradient of the step = that of the cross-entropy, plus lambda sign(gamma)."""
+    target, other = torch.tensor([0, 1, 2, 3, 0]), deepcopy(net)
+    out = slimming["slimming"](0.3)(net, images, target)
+    out["loss"].backward()
+    plain = F.cross_entropy(other(images), target)
+    plain.backward()
+    assert torch.allclose(out["cross-entropy"], plain)
+    size = slimming["scales"](net).abs().sum()
+    assert torch.allclose(out["loss"], plain + 0.3 * size)
+    factors = {id(norm.weight) for norm in slimming["norms"](net)}
+    assert len(factors) == 3
     for one, two in zip(net.parameters(), other.parameters()):
-        assert torch.allclose(one.grad, two.grad, atol=1e-10)
-    for hook in hooks:
-        hook.remove()
-    net.zero_grad()
-    F.cross_entropy(net(images), target).backward()
-    assert not torch.allclose(net[0][1].weight.grad, norms[0].weight.grad, atol=1e-3)
+        pull = 0.3 * one.detach().sign() if id(one) in factors else 0
+        assert torch.allclose(one.grad, two.grad + pull, atol=1e-10)
 
 
 def test_drift_without_data(slimming: dict) -> None:
     """lr 0.1, momentum 0.9, lambda 1e-3: 500 steps from 0.5 to 0, never exactly 0."""
     norm = nn.BatchNorm2d(1)
     nn.init.constant_(norm.weight, 0.5)
-    slimming["sparsify"](norm, 1e-3)
     optimizer = torch.optim.SGD([norm.weight], lr=0.1, momentum=0.9, nesterov=True)
     course = []
     for _ in range(700):
         optimizer.zero_grad()
-        (0 * norm.weight).sum().backward()
+        (1e-3 * norm.weight.abs().sum()).backward()
         optimizer.step()
         course.append(norm.weight.item())
     assert next(n for n, v in enumerate(course, 1) if v <= 0) == pytest.approx(500, abs=15)
     assert 0 < max(map(abs, course[-100:])) <= 0.1 * 1e-3 / (1 - 0.9)
     assert all(value != 0 for value in course)
+    # half of the steps at the full rate, a quarter each at a tenth and a hundredth
+    assert slimming["drift"](1e-3, 400) == pytest.approx(1e-3 * (200 + 10 + 1))
 
 
 def test_size_of_the_weights_before_a_norm_does_not_matter(

@@ -1,12 +1,14 @@
 """PSPNet: the cells tagged `model` of the chapter, executed and tested."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import tagged
-from utils import metrics
+from utils import chapters, metrics
 
 
 @pytest.fixture(scope="module")
@@ -66,51 +68,103 @@ def test_one_cell_ignores_the_layout_and_four_do_not(pspnet: dict, maps) -> None
     assert pool(flat).flatten(2).std(-1).max() < 1e-5
 
 
+def build(pspnet: dict, context=nn.Identity, hidden: int = 16, dilation: int = 1,
+          classes: int = 5) -> nn.Module:
+    torch.manual_seed(0)
+    return pspnet["Net"](pspnet["scene_trunk"](8), 16, classes, hidden, context, dilation)
+
+
 @torch.no_grad()
 def test_context_ignored_is_the_plain_network(pspnet: dict) -> None:
-    torch.manual_seed(0)
-    full = fresh(pspnet["Net"](5, 16, pspnet["PyramidPooling"]))
-    bare = fresh(pspnet["Net"](5, 16))
-    wide = 2 * pspnet["width"]
+    full, bare = (fresh(build(pspnet, c)) for c in (pspnet["PyramidPooling"], nn.Identity))
     image = torch.rand(2, 3, 48, 48)
-    state = {k: v.clone() for k, v in full.state_dict().items() if "pyramid" not in k}
-    state["head.0.0.weight"] = state["head.0.0.weight"][:, :wide]
+    state = {k: v.clone() for k, v in full.state_dict().items() if "context" not in k}
+    state["head.0.0.weight"] = state["head.0.0.weight"][:, :16]
     bare.load_state_dict(state)
     assert not torch.allclose(full(image)[0], bare(image)[0], atol=1e-4)
-    full.head[0][0].weight[:, wide:] = 0
-    assert torch.allclose(full(image)[0], bare(image)[0], atol=1e-5)
-    assert torch.allclose(full(image)[1], bare(image)[1], atol=1e-5)
+    full.head[0][0].weight[:, 16:] = 0
+    for ours, theirs in zip(full(image), bare(image)):
+        assert ours.shape == (2, 5, 12, 12) and torch.allclose(ours, theirs, atol=1e-5)
+
+
+@torch.no_grad()
+def test_dilations_keep_the_map_and_add_two_branches(pspnet: dict, maps) -> None:
+    context = fresh(pspnet["Dilations"](8))
+    out = context(maps)
+    assert out.shape == (3, 16, 12, 12) == (3, context.outputs, 12, 12)
+    assert torch.equal(out[:, :8], maps)
+    assert [branch[0].dilation[0] for branch in context.branches] == [6, 12]
 
 
 def reach(net: nn.Module, place: int, side: int = 96) -> list[int]:
-    """First and last row that the main scores at one pixel depend on."""
+    """First and last row that the enlarged main scores at one pixel depend on."""
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(3))
     image.requires_grad_()
-    fresh(net)(image)[0][0, :, place, place].sum().backward()
+    scores = F.interpolate(fresh(net)(image)[0], size=(side, side), mode="bilinear")
+    scores[0, :, place, place].sum().backward()
     rows = image.grad.abs().sum((0, 1, 3)).nonzero()
     return [int(rows.min()), int(rows.max())]
 
 
 def test_windows_are_as_computed(pspnet: dict) -> None:
-    torch.manual_seed(0)
     for place in (48, 49, 50, 51):
-        low, high = reach(pspnet["Net"](3, 64), place)
+        low, high = reach(build(pspnet), place)
         start = 4 * ((2 * place - 3) // 8) - 7  # the lower of two neighbouring cells
         assert start <= low and high <= start + 18 and high - low >= 12
-    low, high = reach(pspnet["Net"](3, 64, dilation=4), 48)
-    assert high - low + 1 <= 43 and high - low > 30
-    low, high = reach(pspnet["Net"](3, 64, pspnet["PyramidPooling"]), 48)
+    low, high = reach(build(pspnet, dilation=6), 48)
+    assert 40 < high - low + 1 <= 59  # beyond a fog of 40 pixels
+    low, high = reach(build(pspnet, pspnet["PyramidPooling"]), 48)
     assert low <= 2 and high >= 93
 
 
 def test_arms_are_fair(pspnet: dict) -> None:
-    for classes in (3, 11):
-        builds = pspnet["arms"](classes)
+    for classes, hidden in ((3, 32), (11, 48)):
+        trunk = partial(pspnet["scene_trunk"], 16)
+        builds = pspnet["arms"](trunk, 32, classes, hidden)
         counts = {name: metrics.parameters(build()) for name, build in builds.items()}
-        singles = {counts[f"level {b} only"] for b in (1, 2, 3, 6)}
-        assert singles == {counts["PSPNet"]}
+        assert {counts[f"grid {b}"] for b in (1, 2, 3, 6)} == {counts["PSPNet"]}
         assert counts["PSPNet"] <= counts["FCN"] <= 1.03 * counts["PSPNet"]
-        assert counts["dilated FCN"] == counts["FCN"]
+        assert counts["dilated"] == counts["FCN"]
+        assert counts["two dilations"] > counts["PSPNet"]  # in the rival's favour
+
+
+@pytest.fixture(scope="module")
+def foggy() -> dict:
+    """What the chapter's own generator makes: 60 scenes."""
+    found = [c.source for c in chapters.get("pspnet").notebook.cells
+             if c.cell_type == "code"]
+    space: dict = {}
+    exec(found[0], space)
+    for source in found:
+        if "def foggy(" in source or "def ground(" in source:
+            exec(source.split("\npooled =")[0], space)
+    return {"scenes": space["foggy"](60, "train", 3), **space}
+
+
+def test_a_clearing_shows_its_ground_in_one_quarter_only(foggy: dict) -> None:
+    scenes = foggy["scenes"]
+    again, other = (foggy["foggy"](60, split, 3) for split in ("train", "test"))
+    assert torch.equal(scenes.image, again.image)
+    assert not torch.equal(scenes.image, other.image)
+    clear = scenes.kind == 0
+    cut = F.avg_pool2d((~scenes.fog[clear]).float()[:, None], 48)[:, 0]  # (20, 2, 2)
+    objects = F.max_pool2d(scenes.classes[clear].float()[:, None], 48)[:, 0]
+    assert clear.sum() == 20 and (cut.flatten(1).sort().values[:, :3] == 0).all()
+    assert (cut.amax((1, 2)) == 1).all() and ((objects == 0) == (cut == 1)).all()
+    assert torch.equal(objects.amax((1, 2)), scenes.regions[clear][:, 0, 0].float())
+    hidden = scenes.fog & (scenes.classes == 0)
+    for image, fog in zip(scenes.image[clear], hidden[clear]):
+        grey = image[:, fog]
+        assert grey.std(1).max() < 0.06 < image[:, ~fog].std(1).max()
+
+
+def test_one_cell_hears_of_the_clearing_and_not_of_halves(foggy: dict) -> None:
+    scenes = foggy["scenes"]
+    signed = foggy["ground"](scenes)
+    means = signed.mean((1, 2, 3))
+    assert signed.unique().tolist() == [-1, 0, 1]
+    assert (means[scenes.kind == 0].abs() == 0.25).all()
+    assert (means[scenes.kind == 1] == 0).all()
 
 
 @pytest.mark.parametrize("classes, blocks, count", [
