@@ -101,8 +101,8 @@ def own_style_only(app: Sphinx, page: str, template: str, context: dict[str, Any
 
 
 def choose_renderer(app: Sphinx) -> None:
-    if app.builder.name == "epub":
-        app.config.html_math_renderer = RENDERER
+    """MathML for the EPUB; pages keep MathJax, which Sphinx drops beside another one."""
+    app.config.html_math_renderer = RENDERER if app.builder.name == "epub" else "mathjax"
 
 
 def made(app: Sphinx) -> Path:
