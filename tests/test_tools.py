@@ -200,7 +200,7 @@ def record(method: float, processor: str = "here", **more: float) -> dict:
 @pytest.mark.parametrize("found, wrong", [
     (record(2.0), 0), (record(2.0000001), 1),          # the same machine: the same number
     (record(2.0000001, "there"), 0),                   # another one: near the rows
-    (record(6.1, "there"), 1), (record(5.9, "there"), 0),  # mean 3, three deviations of 1
+    (record(7.1, "there"), 1), (record(6.9, "there"), 0),  # mean 3, four deviations of 1
     (record(2.0, "there", new=1.0), 1),                # an arm that is not stored
 ])
 def test_claim_is_compared_with_the_stored_rows(found: dict, wrong: int) -> None:
