@@ -10,7 +10,9 @@ from utils import blocks, data, metrics
 
 @pytest.fixture(scope="module")
 def dim() -> dict:
-    return tagged.namespace("deep-image-matting", seed=0)
+    names = tagged.namespace("deep-image-matting", seed=0)
+    names["BLIND"] = [3, 4, 12]  # of the 13 channels: both sides of the trimap, the distance
+    return names
 
 
 @pytest.fixture
@@ -96,35 +98,38 @@ def test_losses_ignore_what_is_known(dim, scene) -> None:
 
 
 def test_unpooling_puts_each_value_where_its_maximum_stood(dim, draw) -> None:
-    maps = torch.rand(2, 3, 8, 6, generator=draw) + 0.1
-    pooled, places = torch.nn.functional.max_pool2d(maps, 2, return_indices=True)
-    back = dim["Unpool"]()(pooled, places)
-    cells = back.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)       # (2, 3, 4, 3, 4)
-    source = maps.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)
-    assert ((cells != 0).sum(-1) == 1).all()
-    assert torch.equal(cells.argmax(-1), source.argmax(-1))
-    assert torch.equal(cells.amax(-1), source.amax(-1))
-    assert dim["Bilinear"]()(pooled, places).shape == maps.shape
+    """The decoder's first layer gets the middle's output at the encoder's last maxima."""
+    net = dim["MattingNet"]([(4,), (6,)], [(6, 3)]).eval()
+    with blocks.capture(net, "encoder.1", "middle") as seen, torch.no_grad():
+        given: list[Tensor] = []
+        net.decoder[0].register_forward_pre_hook(lambda _, x: given.append(x[0]))
+        net(torch.rand(2, 4, 8, 12, generator=draw))
+    _, places = torch.nn.functional.max_pool2d(seen["encoder.1"], 2, return_indices=True)
+    expected = torch.nn.functional.max_unpool2d(seen["middle"], places, 2)
+    assert torch.equal(given[0], expected)
+    assert ((expected != 0).unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2).sum(-1) <= 1).all()
 
 
-def test_arms_differ_only_in_how_they_enlarge(dim, draw) -> None:
-    nets = []
-    for kind in ("Unpool", "Bilinear"):
-        torch.manual_seed(0)
-        nets.append(dim["small_net"](dim[kind]).eval())
-    one, two = (net.state_dict() for net in nets)
-    assert one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
-    x = torch.rand(1, 4, 16, 24, generator=draw)
+def test_the_blind_network_never_sees_the_picture(dim, draw) -> None:
+    seeing, blind = dim["small_net"]().eval(), dim["small_net"](True).eval()
+    x = torch.rand(1, 13, 16, 24, generator=draw)
+    maps = [torch.rand(1, c, 16 // s, 24 // s, generator=draw)
+            for c, s in ((16, 2), (24, 4), (40, 8))]
+    other = x.clone()
+    other[:, :3] = torch.rand(1, 3, 16, 24, generator=draw)
+    other[:, 5:12] = torch.rand(1, 7, 16, 24, generator=draw)
     with torch.no_grad():
-        first, second = (net(x) for net in nets)
-    assert first.shape == (1, 1, 16, 24) and not torch.allclose(first, second)
-    assert 0 < first.min() and first.max() < 1
+        assert torch.equal(blind(x, maps), blind(other, maps[::-1]))
+        assert not torch.allclose(seeing(x, maps), seeing(other, maps))
+        assert not torch.allclose(seeing(x, maps), seeing(x, [m + 1 for m in maps]))
+        found = seeing(x, maps)
+    assert found.shape == (1, 1, 16, 24) and 0 < found.min() and found.max() < 1
 
 
 def test_refinement_starts_as_the_identity_and_leaves_its_base_alone(dim, draw) -> None:
-    base = dim["small_net"]()
+    base = dim["small_net"](True)
     net = dim["Refined"](base)
-    x = torch.rand(2, 4, 16, 16, generator=draw)
+    x = torch.rand(2, 13, 16, 16, generator=draw)
     assert torch.equal(net.train()(x), base.eval()(x)), "the base stays in evaluation mode"
     before = {k: v.clone() for k, v in net.base.state_dict().items()}
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
@@ -132,6 +137,16 @@ def test_refinement_starts_as_the_identity_and_leaves_its_base_alone(dim, draw) 
     optimizer.step()
     assert all(torch.equal(before[k], v) for k, v in net.base.state_dict().items())
     assert not torch.equal(net(x), base(x))
+
+
+def test_colours_agree_in_every_neighbourhood(dim, draw) -> None:
+    """At full overlap the local means are equal; without overlap nothing changes."""
+    front, back = 0.3 + 0.4 * torch.rand(2, 1, 3, 48, 48, generator=draw)
+    assert torch.equal(dim["agreeing"](front, back, 0.0), front)
+    pulled = dim["agreeing"](front, back, 1.0)
+    mean = torch.nn.functional.avg_pool2d(back, 33, 1, 16, count_include_pad=False)
+    own = torch.nn.functional.avg_pool2d(front, 33, 1, 16, count_include_pad=False)
+    assert torch.allclose(pulled, front + mean - own, atol=1e-6)
 
 
 def test_refinement_sees_nine_pixels(dim, draw) -> None:
@@ -146,23 +161,12 @@ def test_refinement_sees_nine_pixels(dim, draw) -> None:
     assert blocks.receptive_field([(3, 1)] * 4) == 9
 
 
-def test_zero_fourth_channel_ignores_the_trimap(dim, draw) -> None:
-    three = nn.Conv2d(3, 5, 3, padding=1)
-    four = dim["with_fourth_channel"](three)
-    image, marks = (torch.rand(2, c, 9, 9, generator=draw) for c in (3, 1))
-    out = four(torch.cat([image, marks], 1))
-    assert torch.allclose(out, three(image), atol=1e-6)
-    out.square().sum().backward()
-    assert four.weight.grad[:, 3].abs().max() > 0, "and it can learn to see it"
-
-
-def test_classical_methods_solve_even_colours(dim) -> None:
+def test_closed_form_solves_even_colours(dim) -> None:
     alpha = torch.linspace(0, 1, 14).expand(1, 10, 14)
     front, back = (torch.tensor(c)[:, None, None] for c in ([.8, .3, .1], [.2, .2, .7]))
     marks = torch.where((alpha > 0) & (alpha < 1), 0.5, alpha)
-    for method, most in (("nearest_colours", 1e-5), ("closed_form", 2e-3)):
-        found = dim[method](dim["composite"](alpha, front, back), marks)
-        assert (found - alpha).abs().max() < most, method
+    found = dim["closed_form"](dim["composite"](alpha, front, back), marks)
+    assert (found - alpha).abs().max() < 2e-3
 
 
 def test_closed_form_minimises_its_quadratic_form(dim, composites) -> None:
@@ -186,21 +190,13 @@ def test_closed_form_minimises_its_quadratic_form(dim, composites) -> None:
     assert torch.equal(found[k].double(), known)
 
 
-def test_methods_keep_the_trimap_and_survive_without_one(dim, composites) -> None:
+def test_closed_form_keeps_the_trimap(dim, composites) -> None:
     marks = data.trimap(composites.alpha, 3)
-    known = marks != 0.5
-    net = dim["small_net"]()
-    mattes = [dim["matte"](net, composites.image, marks)]
-    mattes += [dim["each"](dim[m], composites.image, marks)
-               for m in ("nearest_colours", "closed_form")]
-    for found in mattes:
-        assert torch.equal(found[known], marks[known])
-        assert 0 <= found.min() and found.max() <= 1
-    image, nothing = composites.image[0], torch.full_like(marks[0], 0.5)
-    for method in ("nearest_colours", "closed_form"):
-        assert dim[method](image, nothing).isfinite().all()
-        assert torch.equal(dim[method](image, composites.alpha[0].round()),
-                           composites.alpha[0].round()), "nothing unknown"
+    found = dim["each"](composites.image, marks)
+    assert torch.equal(found[marks != 0.5], marks[marks != 0.5])
+    assert 0 <= found.min() and found.max() <= 1
+    solid = composites.alpha[0].round()
+    assert torch.equal(dim["closed_form"](composites.image[0], solid), solid), "all known"
 
 
 def test_published_network(dim) -> None:

@@ -4,20 +4,23 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
 
-from test_contract import FIRST_EDITION
 
 ROOT = Path(__file__).resolve().parent.parent
 
 WIDTHS = {1280: 900, 390: 844}  # a laptop and a phone, in CSS pixels
 PAGE_BYTES = 1_500_000  # a page with its pictures
+FRAME_BYTES = 1_400_000  # styles, scripts and fonts that it loads besides,
+FORMULA_BYTES = 950_000  # and those of MathJax, where there are formulas
 SEVERE = ("serious", "critical")
 THEME = "document.documentElement.dataset.theme"
-# What would keep a code cell on one sheet and leave the sheet before half empty.
-WHOLE = """() => [...document.querySelectorAll('article .cell_input pre')].flatMap(e => {
+# What would keep a code cell or a long table on one sheet and leave the one before half empty.
+WHOLE = """() => [...document.querySelectorAll(
+        'article .cell_input pre, article table.claims')].flatMap(e => {
     const found = [];
     if (!e.offsetHeight) return found;
     for (; e.tagName !== 'ARTICLE'; e = e.parentElement) {
@@ -50,22 +53,25 @@ def axe_script() -> str:
 
 
 class Visit:
-    """One page open at one width, with all that went wrong on it so far."""
+    """One page open at one width, with what it loaded and what went wrong on it so far."""
 
-    def __init__(self, browser, pages: Path, name: str, width: int = 1280) -> None:
-        self.name, self.width = name, width
+    def __init__(self, browser, pages: Path, name: str, width: int = 1280,
+                 scheme: str = "light", scripts: bool = True) -> None:
+        self.name, self.width, self.scripts = name, width, scripts
         self.context = browser.new_context(
-            viewport={"width": width, "height": WIDTHS[width]}, color_scheme="light",
-            reduced_motion="reduce")
+            viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme,
+            reduced_motion="reduce", java_script_enabled=scripts)
         self.context.set_offline(True)
         self.page = self.context.new_page()
         self.trouble: list[str] = []
+        self.loaded: set[Path] = set()
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda e: self.trouble.append(f"page error: {e}"))
         self.page.on("request", self._request)
         self.page.on("requestfailed", self._failed)
         self.page.goto((pages / f"{name}.html").as_uri(), wait_until="load")
-        self.page.wait_for_selector("body[data-ready]", state="attached")
+        if scripts:
+            self.page.wait_for_selector("body[data-ready]", state="attached")
 
     def _console(self, message) -> None:
         if message.type in ("error", "warning"):
@@ -74,9 +80,12 @@ class Visit:
     def _request(self, request) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
             self.trouble.append(f"request to another host: {request.url}")
+        elif request.url.startswith("file:"):
+            self.loaded.add(Path(unquote(urlsplit(request.url).path)))
 
     def _failed(self, request) -> None:
-        self.trouble.append(f"failed request: {request.url} ({request.failure})")
+        if self.scripts or request.resource_type != "script":  # those are refused, as wished
+            self.trouble.append(f"failed request: {request.url} ({request.failure})")
 
     def axe(self, contrast: bool = False) -> list[str]:
         """Return axe's serious and critical findings, one line each.
@@ -175,6 +184,17 @@ def test_formulas_are_whole(seen: Visit) -> None:
     assert cut == []
 
 
+def test_page_loads_only_what_it_uses(seen: Visit) -> None:
+    """Besides the page and its pictures: one style, few scripts, MathJax for formulas."""
+    weights = {file: file.stat().st_size for file in seen.loaded
+               if file.suffix != ".html" and "_images" not in file.parts}
+    assert {".css", ".js", ".woff2"} <= {file.suffix for file in weights}
+    mathjax = sum(weight for file, weight in weights.items() if "mathjax" in file.parts)
+    formulas = seen.page.locator(".math").count() > 0
+    assert (mathjax > 0) == formulas and mathjax <= FORMULA_BYTES
+    assert sum(weights.values()) - mathjax <= FRAME_BYTES, weights
+
+
 def test_terms_explain_themselves(seen: Visit) -> None:
     """A term of the glossary shows its definition on hover and on focus."""
     terms = seen.page.locator('main p a.reference.internal[href*="#term-"]')
@@ -246,8 +266,30 @@ def test_chapter_prints_with_its_solutions_at_the_end(browser, pages: Path,
     visit.page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
     assert visit.page.evaluate(order) == before
     visit.context.close()
-    if name.rsplit("/", 1)[-1] not in FIRST_EDITION:
-        assert 4 < sheets <= 18
+    assert 4 < sheets <= 18
+
+
+@pytest.mark.parametrize("name", [d for d in documents() if d.count("/") == 2])
+def test_chapter_is_whole_without_scripts(browser, pages: Path, name: str) -> None:
+    """Solutions stand open, folds still open, formulas stand as LaTeX that fits a phone."""
+    visit = Visit(browser, pages, name, 390, scripts=False)
+    page = visit.page
+    assert page.evaluate(f"() => {THEME}") == "light" and visit.overflow() <= 0
+    for formula in page.locator("main .math:visible").all():
+        text = formula.text_content()
+        assert re.search(r"\\\(.+\\\)|\\\[.+\\\]", text, re.S), text
+        assert formula.evaluate("e => e.scrollWidth <= e.clientWidth + 1 || !e.clientWidth")
+    solutions = page.locator("main div.solution")
+    assert solutions.count() >= 3 and solutions.evaluate_all(
+        "all => all.every(s => [...s.children].some("
+        "part => !part.matches('.admonition-title') && part.offsetHeight > 20))")
+    for control in page.locator("figure.flipbook").all():
+        assert len(frame(control)["text"]) > 0
+    fold = page.locator("main details").first
+    fold.locator("summary").click()
+    assert fold.locator(":scope > :not(summary)").first.is_visible()
+    visit.context.close()
+    assert visit.trouble == []
 
 
 @pytest.mark.parametrize("name", documents())
