@@ -1,6 +1,13 @@
 // Small mends for the pages: search without a server, and scrolling by keyboard.
 "use strict";
 
+// Without scripts a page is light (`default_mode`); with them it follows the reader's
+// system until the reader chooses, and does so before it is painted.
+if ((localStorage.getItem("mode") ?? "auto") === "auto") {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  Object.assign(document.documentElement.dataset, { mode: "auto", theme: dark ? "dark" : "light" });
+}
+
 // A page opened from a file may not fetch another one, so the list of search results
 // does without excerpts there.
 if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS === "object") {

@@ -12,7 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 import epub
-from build import FILE, build
+from build import FILE, ROOT, build
 from test_book_build import documents
 from utils import chapters
 
@@ -108,17 +108,44 @@ def test_html_becomes_xml() -> None:
     assert 'viewBox' in drawing and 'xmlns="http://www.w3.org/2000/svg"' in drawing
 
 
-def test_pages_offer_the_epub_where_there_is_one(tmp_path: Path, pages: Path) -> None:
-    """With an EPUB the front page hands it out; without one it is silent."""
+def test_pages_offer_the_epub_of_the_same_book(tmp_path: Path, pages: Path) -> None:
+    """The front page hands out an EPUB of what it is made of itself, and no other."""
     def offers(folder: Path) -> list[Path]:
         front = folder / "book/intro.html"
         links = BeautifulSoup(front.read_text("utf8"), "html.parser").select("p.download a")
         return [(front.parent / link["href"]).resolve() for link in links]
 
+    def front_page() -> Path:
+        return build(tmp_path, toc=tmp_path / "toc.yml", strict=False)
+
     assert offers(pages) == []
     file = tmp_path / "_build/epub" / f"{FILE}.epub"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"a book")
+    epub.stamp(file).write_text(epub.fingerprint(ROOT))
     (tmp_path / "toc.yml").write_text("format: jb-book\nroot: book/intro\n")
-    made = build(tmp_path, toc=tmp_path / "toc.yml", strict=False)
-    assert [offer.read_bytes() for offer in offers(made)] == [b"a book"]
+    assert [offer.read_bytes() for offer in offers(front_page())] == [b"a book"]
+    epub.stamp(file).write_text("an older book")  # the pages stand, nothing else has changed
+    made = front_page()
+    assert offers(made) == [] and not (made / file.name).exists() and file.exists()
+
+
+def test_an_epub_is_stamped(book: zipfile.ZipFile) -> None:
+    """Beside it stands what it was made of."""
+    assert epub.stamp(Path(book.filename)).read_text("utf8") == epub.fingerprint(ROOT)
+
+
+def test_every_input_changes_the_fingerprint(tmp_path: Path) -> None:
+    """A file that changes, comes or goes; but not what Python and Jupyter leave behind."""
+    (tmp_path / "book/edges").mkdir(parents=True)
+    (tmp_path / "tools/__pycache__").mkdir(parents=True)
+    seen = [epub.fingerprint(tmp_path)]
+    for name, text in (("_toc.yml", "a"), ("book/edges/hed.ipynb", "b"), ("_toc.yml", "c")):
+        (tmp_path / name).write_text(text)
+        seen.append(epub.fingerprint(tmp_path))
+    (tmp_path / "_toc.yml").rename(tmp_path / "book/_toc.yml")
+    seen.append(epub.fingerprint(tmp_path))
+    assert len(set(seen)) == 5
+    (tmp_path / "tools/__pycache__/a.pyc").write_text("d")
+    (tmp_path / "README.md").write_text("e")
+    assert epub.fingerprint(tmp_path) == seen[-1]

@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import front
-from test_pages import Visit
+from test_pages import THEME, WHOLE, WIDTHS, Visit
 from utils import chapters, evidence
 
 PAPERS = front.papers()
@@ -205,6 +205,98 @@ def test_the_claims_can_be_read(browser, pages: Path, width: int) -> None:
     assert inside and min(sizes) >= 12
     visit.context.close()
     assert visit.trouble == []
+
+
+# Of the elements, how many have no line of their own colour: not drawn at all, or unseen.
+UNDRAWN = """elements => elements.filter(e => {
+    const stroke = getComputedStyle(e).stroke;
+    return stroke === 'none' || stroke === getComputedStyle(document.body).backgroundColor;
+}).length"""
+PLAIN = [pytest.param((width, scheme), id=f"{width}-{scheme}")
+         for width in WIDTHS for scheme in ("light", "dark")]
+
+
+@pytest.fixture(params=PLAIN)
+def plain(request, browser, pages: Path) -> Iterator[Callable[[str], Visit]]:
+    """Opens a page without scripts, for both widths and both wishes of a reader's system."""
+    visits: list[Visit] = []
+
+    def visit(name: str) -> Visit:
+        seen = Visit(browser, pages, name, *request.param, scripts=False)
+        visits.append(seen)
+        assert seen.page.evaluate(f"() => {THEME}") == "light"  # the one it can have
+        assert seen.overflow() <= 0  # axe is a script; the colours are those with scripts
+        return seen
+
+    yield visit
+    for seen in visits:
+        seen.context.close()
+        assert seen.trouble == []
+
+
+def all_visible(found) -> bool:
+    return all(element.is_visible() for element in found.all())
+
+
+def test_the_front_page_is_whole_without_scripts(plain: Callable[[str], Visit]) -> None:
+    """Strip, cards, chips and the ways through the book are there to be seen."""
+    page = plain("book/intro").page
+    pictures = page.locator(".front-strip img, .card-paper img")
+    assert pictures.count() == page.locator(".front-strip li").count() + len(chapters.find())
+    assert all_visible(pictures) and pictures.evaluate_all(
+        "all => all.every(i => i.complete && i.naturalWidth > 100 && i.offsetHeight > 50)")
+    chips = page.locator(".card-paper .chip")
+    assert chips.count() == sum(len(front.verdicts(s)) for s in chapters.find())
+    told = {text: page.locator(f".chip-{text}").first.evaluate("c => getComputedStyle(c).color")
+            for text in ("holds", "open", "opposite")}
+    assert all_visible(chips) and len(set(told.values())) == 3
+    ways = page.locator("#four-short-ways-through-the-book li")
+    assert ways.count() == 4 and all_visible(ways)
+    assert ways.locator("a").count() >= 12 and all_visible(ways.locator("a"))
+    for other in ("claims.html", "lineage.html"):
+        assert page.locator(f'main article a[href="{other}"]').first.is_visible()
+
+
+def test_the_map_is_whole_without_scripts(plain: Callable[[str], Visit]) -> None:
+    """Names link, lines are drawn, and the list below says the same; a link works."""
+    page = plain("book/lineage").page
+    names, lines = page.locator("svg.lineage a"), page.locator("svg.lineage > path")
+    assert names.count() == len(chapters.find()) and all_visible(names)
+    assert lines.count() > 20 and lines.evaluate_all(UNDRAWN) == 0
+    words = page.locator("main article ul:not(.lineage-legend) > li")
+    assert words.count() == len(PAPERS) and all_visible(words)
+    names.first.click()
+    page.wait_for_url("**/hed.html")
+
+
+def test_the_claims_are_whole_without_scripts(plain: Callable[[str], Visit]) -> None:
+    """Each row shows its name, its numbers, its interval and its verdict."""
+    page = plain("book/claims").page
+    rows = page.locator("table.claims tbody tr:not(.claim-axis)")
+    assert rows.count() > 30 and all_visible(rows)
+    for part in ("th a", ".claim-number", ".chip", "svg"):
+        assert rows.locator(part).count() == rows.count() and all_visible(rows.locator(part))
+    assert rows.locator("svg line").evaluate_all(UNDRAWN) == 0
+
+
+def test_the_claims_print_below_their_introduction(browser, pages: Path) -> None:
+    """The table begins on the first sheet; a row does not break."""
+    visit = Visit(browser, pages, "book/claims")
+    visit.page.emulate_media(media="print")
+    assert visit.page.evaluate(WHOLE) == []
+    row = visit.page.locator("table.claims tbody tr").nth(1)
+    assert row.evaluate("e => getComputedStyle(e).breakInside") == "avoid"
+    visit.context.close()
+
+
+@pytest.mark.parametrize("name", ["book/intro", "book/lineage", "book/claims"])
+def test_contrast_is_enough_on_a_phone(browser, pages: Path, name: str) -> None:
+    """The front pages look different there, in each theme (test_pages asks the rest)."""
+    for scheme in ("light", "dark"):
+        visit = Visit(browser, pages, name, 390, scheme)
+        assert visit.page.evaluate(f"() => {THEME}") == scheme
+        assert visit.axe(contrast=True) == []
+        visit.context.close()
 
 
 def test_the_poster_of_the_readme_shows_every_chapter() -> None:

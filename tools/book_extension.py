@@ -79,6 +79,7 @@ class LineageMap(Listing):
 
 
 GLOSSARY, TERMS = "book/glossary", "glossary.js"
+MATHJAX = "mathjax/startup.js"  # loads the parts that _config.yml names
 
 
 def write_terms(app: Sphinx, problem: Exception | None) -> None:
@@ -142,16 +143,18 @@ def drop_thebe_settings(app: Sphinx, doctree: nodes.document, page: str) -> None
 def finish_page(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Remove sphinx-thebe's files and mend the roles of the reference lists.
+    """Drop scripts that a page does not need; mend the roles of the reference lists.
 
-    docutils marks a list of citations as `role="list"`, but its entries are no list
-    items, which screen readers then announce as an empty list.
+    Not needed are sphinx-thebe's, and MathJax on a page without a formula (the front page,
+    since pages below it have some). docutils marks a list of citations as `role="list"`,
+    but its entries are no list items, which screen readers announce as an empty list.
     """
+    idle = "thebe" if 'class="math' in context.get("body", "") else "thebe|mathjax"
     for kind in ("script_files", "css_files"):
         context[kind] = [
             entry
             for entry in context.get(kind, [])
-            if "thebe" not in f"{entry}{getattr(entry, 'attributes', '')}".lower()
+            if not re.search(idle, f"{entry}{getattr(entry, 'attributes', '')}", re.I)
         ]
     if "body" in context:
         context["body"] = context["body"].replace(
@@ -162,6 +165,7 @@ def finish_page(
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension; it keeps no state, so reading may run in parallel."""
     epub.setup(app)
+    app.config.mathjax_path = MATHJAX
     app.add_directive("front-page", Front)
     app.add_directive("lineage-map", LineageMap)
     app.add_directive("chapter-card", ChapterCard)

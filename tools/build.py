@@ -1,7 +1,7 @@
 """Build the HTML book from the stored outputs, without running a notebook.
 
 `python tools/build.py` needs nothing but the installed requirements; with `--epub` it
-makes the EPUB first, which the front page then offers. With the
+makes the EPUB first, which the front page then offers until the book changes. With the
 environment variable BOOK_REPOSITORY (for example https://github.com/owner/name) the
 pages also get a link to the repository and buttons that open a chapter on Colab or
 Binder; without it, there is no such button.
@@ -60,7 +60,7 @@ def build(folder: Path, address: str | None = None, source: Path = ROOT,
 
     Every warning counts as a failure if `strict`: subprocess.CalledProcessError is
     raised. `toc` replaces the table of contents. `kind` "epub" makes one file instead, in
-    `folder`/_build/epub, and returns it; pages built afterwards offer it.
+    `folder`/_build/epub, and returns it; pages built of the same files afterwards offer it.
     """
     config = source / "_config.yml"
     if address is not None:

@@ -6,6 +6,7 @@ picture and the words of its other positions.
 """
 
 import base64
+import hashlib
 import io
 import re
 import shutil
@@ -23,6 +24,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 RENDERER = "mathml"
+INPUTS = ("_config.yml", "_toc.yml", "assets", "book", "tools", "utils")  # of the book
 
 
 def mathml(latex: str, display: str = "inline") -> str:
@@ -105,24 +107,56 @@ def choose_renderer(app: Sphinx) -> None:
     app.config.html_math_renderer = RENDERER if app.builder.name == "epub" else "mathjax"
 
 
+def fingerprint(root: Path) -> str:
+    """One hash of all files that the book is made of."""
+    files = [path for part in INPUTS for path in (root / part, *(root / part).rglob("*"))
+             if path.is_file() and path.parent.name not in ("__pycache__", ".ipynb_checkpoints")]
+    lines = [f"{path.relative_to(root).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+             for path in sorted(files)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def made(app: Sphinx) -> Path:
     """Where the EPUB is, beside the folder of the pages, if it was built."""
     return Path(app.outdir).parent / "epub" / f"{app.config.epub_basename}.epub"
 
 
+def stamp(file: Path) -> Path:
+    """Where the fingerprint of what an EPUB was made of stands."""
+    return file.with_suffix(".made-of")
+
+
+def look(app: Sphinx) -> None:
+    """Before a build: what is the book made of, and is there an EPUB of the same?"""
+    file, now = made(app), fingerprint(Path(app.srcdir))
+    app.book_is_made_of = now
+    app.epub_to_offer = file if file.is_file() and stamp(file).is_file() and (
+        stamp(file).read_text("utf8") == now) else None
+
+
+def offers_anew(app: Sphinx, *_: Any) -> list[str]:
+    """The front page is read at each build: the EPUB may have come or be out of date."""
+    return [app.config.root_doc]
+
+
 def hand_out(app: Sphinx, problem: Exception | None) -> None:
-    """Put the EPUB, if there is one, among the pages that offer it."""
-    if not problem and app.builder.name == "html" and made(app).is_file():
-        shutil.copy(made(app), app.outdir)
+    """Stamp a new EPUB; put the one that pages offer among them, and no older one."""
+    if problem:
+        return
+    if app.builder.name == "epub":
+        stamp(made(app)).write_text(app.book_is_made_of, encoding="utf8")
+    elif app.builder.name == "html":
+        (Path(app.outdir) / made(app).name).unlink(missing_ok=True)
+        if app.epub_to_offer:
+            shutil.copy(app.epub_to_offer, app.outdir)
 
 
 class Download(SphinxDirective):
-    """`{epub-download}`: a sentence that offers the EPUB, where there is one."""
+    """`{epub-download}`: a sentence that offers the EPUB, where there is one of this book."""
 
     def run(self) -> list[nodes.Node]:
-        file = made(self.env.app)
-        self.env.note_dependency(str(file))
-        if self.env.app.builder.name == "epub" or not file.is_file():
+        file = self.env.app.epub_to_offer
+        if self.env.app.builder.name == "epub" or file is None:
             return []
         up = "../" * self.env.docname.count("/")
         offer = (f'<p class="download"><a href="{up}{file.name}" download>The book as '
@@ -134,6 +168,8 @@ class Download(SphinxDirective):
 def setup(app: Sphinx) -> None:
     """Register what the EPUB needs; other builders stay as they are."""
     app.add_directive("epub-download", Download)
+    app.connect("builder-inited", look)
+    app.connect("env-get-outdated", offers_anew)
     app.connect("build-finished", hand_out)
     app.add_html_math_renderer(RENDERER, (inline_math, None), (display_math, None))
     app.connect("builder-inited", choose_renderer, priority=1)
