@@ -22,8 +22,12 @@ MATH = "{http://www.w3.org/1998/Math/MathML}"
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    folder = tmp_path_factory.mktemp("epub")
+    before = folder / "_build/epub/of-an-earlier-build.json"
+    before.parent.mkdir(parents=True)
+    before.write_text("{}", encoding="utf8")
     try:
-        file = build(tmp_path_factory.mktemp("epub"), kind="epub")
+        file = build(folder, kind="epub")
     except subprocess.CalledProcessError:
         pytest.fail("the EPUB does not build: see 'make epub'", pytrace=False)
     with zipfile.ZipFile(file) as opened:
@@ -44,6 +48,7 @@ def test_every_document_is_in_the_reading_order(book: zipfile.ZipFile) -> None:
     order = [items[i.get("idref")] for i in package.iterfind(".//o:itemref", space)]
     assert [d for d in documents() if f"{d}.xhtml" not in order] == []
     assert set(items.values()) <= set(book.namelist())
+    assert "of-an-earlier-build.json" not in book.namelist()
 
 
 def test_pictures_and_links_are_inside(book: zipfile.ZipFile,
@@ -77,6 +82,28 @@ def test_formulas_are_written_out(parsed: dict[str, ElementTree.Element]) -> Non
         left = {text for formula in found for text in formula.itertext()
                 if "\\" in text or "&" in text}
         assert left == set(), (name, left)
+
+
+def test_references_name_the_number_of_their_formula(
+        parsed: dict[str, ElementTree.Element]) -> None:
+    checked = 0
+    for name, page in parsed.items():
+        numbers = {block.get("id"): block.find(f"{XHTML}span[@class='eqno']")
+                   for block in page.iter(XHTML + "div") if block.get("class") == "math"}
+        for link in page.iter(XHTML + "a"):
+            target = (link.get("href") or "").partition("#")[2]
+            if target in numbers:
+                assert "".join(link.itertext()) == numbers[target].text, (name, target)
+                checked += 1
+    assert checked >= 5  # many formulas are named in words only
+
+
+def test_letters_keep_their_style_without_mathvariant() -> None:
+    """Some styled letters stood in Unicode before the others: R, L."""
+    made = ElementTree.fromstring(
+        epub.mathml(r"\mathbb R \mathbb 1 \mathcal L \mathcal S \mathbf x"))
+    assert "".join(made.itertext()) == "\u211d\U0001d7d9\u2112\U0001d4ae\U0001d431"
+    assert [part.tag for part in made.iter() if part.get("mathvariant")] == []
 
 
 def test_a_control_leaves_its_picture_and_words(

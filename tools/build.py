@@ -8,6 +8,7 @@ Binder; without it, there is no such button.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,9 @@ def build(folder: Path, address: str | None = None, source: Path = ROOT,
     command += ["--toc", toc] if toc else []
     command += ["-n", "-W", "--keep-going"] if strict else []
     command += ["--builder", "custom", "--custom-builder", kind] if kind != "html" else []
+    made = folder / "_build" / kind
+    if kind != "html":                  # the builder packs and questions all it finds there
+        shutil.rmtree(made, ignore_errors=True)
     done = subprocess.run(
         command, cwd=source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         stderr=None if strict else subprocess.DEVNULL,
@@ -82,7 +86,6 @@ def build(folder: Path, address: str | None = None, source: Path = ROOT,
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         done.check_returncode()
-    made = folder / "_build" / kind
     return made if kind == "html" else made / f"{FILE}.epub"
 
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 import re
 import shutil
+import unicodedata
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from latex2mathml.converter import convert
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
 
 RENDERER = "mathml"
@@ -33,7 +35,20 @@ def mathml(latex: str, display: str = "inline") -> str:
     known = re.sub(r"\\[bB]igg?[lr]?(?![a-zA-Z])", "", known)  # MathML stretches by itself
     known = known.replace(r"\arg\max", r"\operatorname{arg\,max}")
     element = convert(" ".join(known.split()), display=display)
+    element = re.sub(r'<(m[in]) mathvariant="(bold|double-struck|script)">(\w)<',
+                     lambda m: f"<{m[1]}>{in_style(m[3], m[2])}<", element)
     return element.replace("<math ", f'<math alttext="{escape(latex, quote=True)}" ', 1)
+
+
+def in_style(letter: str, style: str) -> str:
+    """The Unicode character of a letter or digit in a style: MathML Core, which many
+    readers follow, knows no `mathvariant` but "normal"."""
+    kind = "DIGIT" if letter.isdigit() else "CAPITAL" if letter.isupper() else "SMALL"
+    name = f"{style} {kind} {unicodedata.name(letter).split()[-1]}".upper()
+    try:
+        return unicodedata.lookup(f"MATHEMATICAL {name}")
+    except KeyError:                    # R, E, L and others stood in Unicode before
+        return unicodedata.lookup(name)
 
 
 def inline_math(translator: HTML5Translator, node: nodes.math) -> None:
@@ -44,9 +59,10 @@ def inline_math(translator: HTML5Translator, node: nodes.math) -> None:
 def display_math(translator: HTML5Translator, node: nodes.math_block) -> None:
     """A formula on a line of its own, with its number and the target of references."""
     translator.body.append(translator.starttag(node, "div", CLASS="math"))
+    if node["number"]:                  # floats to the right of the formula's first line
+        number = get_node_equation_number(translator, node)
+        translator.body.append(f'<span class="eqno">({number})</span>')
     translator.body.append(mathml(node.astext(), "block"))
-    if node["number"]:
-        translator.body.append(f'<span class="eqno">({node["number"]})</span>')
     translator.body.append("</div>")
     raise nodes.SkipNode
 
