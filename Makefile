@@ -42,6 +42,7 @@ test: $(VENV)/.installed ## test the package, the chapters, the book and its pag
 		--nbval-lax --nbval-current-env --nbval-cell-timeout $(CELL_SECONDS)
 
 lab: $(VENV)/.installed ## open JupyterLab on the chapters
+	@$(PY) -m jupyter trust book/*.ipynb book/*/*.ipynb >/dev/null  # else no sketch shows
 	@$(PY) -m jupyterlab book
 
 run: $(VENV)/.installed ## run chapters, store outputs and rows [CHAPTER=hed]

@@ -174,6 +174,15 @@ def importable(name: str) -> bool:
 
 
 @pytest.mark.parametrize("slug", SLUGS)
+def test_words_read_well_in_jupyterlab(slug: str) -> None:
+    """JupyterLab knows no MyST: terms are links, exercises no blocks of code."""
+    text = "\n".join(c.source for c in chapters.get(slug).notebook.cells
+                     if c.cell_type == "markdown")
+    assert re.findall(r"`*\{term\}|```+\{exercise\}.*", text) == []
+    assert len(re.findall(r"^:::\{exercise\} \w", text, re.M)) >= 3
+
+
+@pytest.mark.parametrize("slug", SLUGS)
 def test_named_chapters_are_linked(slug: str) -> None:
     """A chapter that exists and is named is linked at least once."""
     text = "\n".join(c.source for c in chapters.get(slug).notebook.cells

@@ -89,8 +89,9 @@ def test_minutes_count_prose_and_open_code(tmp_path: Path) -> None:
     cell = nbformat.v4
     folded = cell.new_code_cell("x = 1\n" * 400, metadata={"tags": ["hide-input"]})
     notebook = cell.new_notebook(cells=[
-        cell.new_markdown_cell("word " * 880), cell.new_code_cell("x = 1\n" * 60), folded,
-        cell.new_markdown_cell("```{solution-start} a\n```"), cell.new_code_cell("y\n" * 99),
+        cell.new_markdown_cell("word " * 660), cell.new_code_cell("x = 1\n" * 60), folded,
+        cell.new_markdown_cell("word " * 220 + "\n```{solution-start} a\n```"),
+        cell.new_code_cell("y\n" * 99),
         cell.new_markdown_cell("word " * 500 + "\n```{solution-end}\n```"),
         cell.new_markdown_cell("$$" + "x " * 900 + "$$")])
     path = tmp_path / "made.ipynb"

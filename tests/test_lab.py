@@ -18,6 +18,7 @@ import tagged
 from utils import chapters
 
 SLUG, STEPS, SECONDS = "hed", 3, 240
+STORED = f"{SLUG}-stored"  # the chapter as it comes, not run here
 CELLS = "jupyterapp.shell.currentWidget.content.widgets"
 DONE = f"""() => {{
     const last = {CELLS}.filter(c => c.model.type === 'code').at(-1);
@@ -40,6 +41,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
     """The address of a JupyterLab over a folder with one chapter at few steps."""
     folder = tmp_path / "book"
     folder.mkdir()
+    shutil.copy(chapters.get(SLUG).path, folder / f"{STORED}.ipynb")
     notebook = nbformat.read(chapters.get(SLUG).path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -57,11 +59,13 @@ def lab(tmp_path: Path) -> Iterator[str]:
                f"--LabApp.user_settings_dir={tmp_path / 'settings'}",
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     reader = {k: v for k, v in os.environ.items() if not k.startswith("BOOK_")}
+    own = reader | {name: str(tmp_path / part) for name, part in own.items()}
+    subprocess.run([sys.executable, "-m", "jupyter", "trust", folder / f"{STORED}.ipynb"],
+                   env=own, check=True, capture_output=True)
     log = tmp_path / "lab.log"
     with log.open("w") as file:
-        server = subprocess.Popen(
-            command, cwd=folder, stdout=file, stderr=subprocess.STDOUT,
-            env=reader | {name: str(tmp_path / part) for name, part in own.items()})
+        server = subprocess.Popen(command, cwd=folder, stdout=file,
+                                  stderr=subprocess.STDOUT, env=own)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(120):
@@ -79,6 +83,23 @@ def lab(tmp_path: Path) -> Iterator[str]:
         server.terminate()
         server.wait(timeout=30)
         shutil.rmtree(folder)
+
+
+def test_stored_pictures_and_words_read_well(browser, lab: str) -> None:
+    """Before a cell is run: the sketch is drawn, terms are links, exercises have titles."""
+    context = browser.new_context(viewport={"width": 1280, "height": 4000})
+    page = context.new_page()
+    page.goto(f"{lab}/lab/tree/{STORED}.ipynb")
+    page.wait_for_selector(".jp-OutputArea-output svg text", timeout=60_000)
+    first = page.locator(".jp-MarkdownOutput").first
+    links = first.locator("a:not(.jp-InternalAnchorLink)").all_inner_texts()
+    assert links and "{term}" not in first.inner_text()
+    page.evaluate(f"() => jupyterapp.shell.currentWidget.content.scrollToItem({CELLS}"
+                  ".findIndex(c => c.model.sharedModel.getSource().includes('{exercise}')))")
+    title = page.get_by_text(":::{exercise}").first
+    title.wait_for(timeout=30_000)
+    assert title.evaluate("e => e.closest('pre')") is None
+    context.close()
 
 
 @pytest.mark.weight(90)

@@ -12,7 +12,9 @@ from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 import epub
@@ -104,10 +106,29 @@ def uses_of_terms() -> dict[str, list[chapters.Chapter]]:
     for chapter in chapters.find().values():
         text = "\n".join(c.source for c in chapter.notebook.cells
                          if c.cell_type == "markdown")
-        roles = re.findall(r"\{term\}`(?:[^`<]*<)?([^`>]+)>?`", text)
-        for term in {" ".join(role.split()).lower() for role in roles}:
+        targets = re.findall(r"\]\(<?#([^)>]+)>?\)", text)
+        for term in {" ".join(target.split()).lower() for target in targets}:
             found.setdefault(term, []).append(chapter)
     return found
+
+
+class LinksToTerms(SphinxPostTransform):
+    """Let a link such as `[IoU](#IoU)` lead to the glossary, before MyST looks for it.
+
+    Notebooks link so, since JupyterLab shows it as a link and `{term}` as it is written.
+    MyST itself finds only those terms that have no capitals.
+    """
+
+    default_priority = 8                # MyST's own has 9
+
+    def run(self, **_: Any) -> None:
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            if node["reftype"] == "myst" and "refdoc" in node:
+                link = self.env.domains["std"].resolve_xref(
+                    self.env, node["refdoc"], self.app.builder, "term", node["reftarget"],
+                    node, node[0].deepcopy())
+                if link is not None:
+                    node.replace_self(link)
 
 
 def list_uses(app: Sphinx, doctree: nodes.document, page: str) -> None:
@@ -170,6 +191,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("lineage-map", LineageMap)
     app.add_directive("chapter-card", ChapterCard)
     app.add_js_file(TERMS, priority=400)
+    app.add_post_transform(LinksToTerms)
     app.connect("build-finished", write_terms)
     app.connect("doctree-resolved", list_uses)
     app.connect("doctree-resolved", drop_thebe_settings, priority=900)

@@ -86,13 +86,15 @@ def minutes(chapter: chapters.Chapter) -> int:
     """Minutes that a reader needs: prose, and the code that is not folded."""
     prose, lines, solution = "", 0, False
     for cell in chapter.notebook.cells:
-        solution |= "{solution-start}" in cell.source
-        if solution:  # folded on the page
-            solution = "{solution-end}" not in cell.source
-        elif cell.cell_type == "markdown":
-            prose += cell.source + "\n"
-        elif not FOLDED & set(cell.metadata.get("tags", ())):
-            lines += sum(1 for line in cell.source.splitlines() if line.strip())
+        if cell.cell_type == "markdown":
+            for part in re.split(r"(\{solution-(?:start|end)\})", cell.source):
+                if part.startswith("{solution-"):
+                    solution = "start" in part  # folded on the page until its end
+                elif not solution:
+                    prose += part + "\n"
+        elif not solution and not FOLDED & set(cell.metadata.get("tags", ())):
+            lines += sum(1 for line in map(str.strip, cell.source.splitlines())
+                         if line and not line.startswith(("#", "%")))
     prose = re.sub(r"```.*?```|\$\$.*?\$\$|<[^>]+>|\{cite\w*\}`[^`]*`", " ", prose, flags=re.S)
     return round(len(re.findall(r"\w+(?:[-'’]\w+)*", prose)) / WORDS + lines / LINES)
 
