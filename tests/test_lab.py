@@ -93,7 +93,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
 def test_stored_pictures_and_words_read_well(browser, lab: str) -> None:
     """Before a cell is run: the sketch is drawn, terms are links, exercises have titles."""
     text = "\n".join(cell.source for cell in chapters.get(SLUG).notebook.cells)
-    term = " ".join(re.search(r"\[([^]]+)\]\(<?#", text)[1].split())
+    link = re.search(r"\[([^]]+)\]\(<?#", text)
 
     def show(part: str) -> None:
         page.evaluate(f"""part => jupyterapp.shell.currentWidget.content.scrollToItem({CELLS}
@@ -104,9 +104,10 @@ def test_stored_pictures_and_words_read_well(browser, lab: str) -> None:
     page.goto(f"{lab}/lab/tree/{STORED}.ipynb")
     page.wait_for_selector(".jp-OutputArea-output svg text", timeout=60_000)
     page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.ready")
-    show("](<#")
-    page.locator(".jp-MarkdownOutput").get_by_role("link", name=term,
-                                                   exact=True).first.wait_for(timeout=60_000)
+    show(link[0])
+    shown = page.locator(".jp-MarkdownOutput").get_by_role(
+        "link", name=" ".join(link[1].split()), exact=True)
+    shown.first.wait_for(timeout=60_000)
     assert page.get_by_text("{term}").count() == 0
     show("{exercise}")
     title = page.get_by_text(":::{exercise}").first

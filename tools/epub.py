@@ -47,7 +47,7 @@ def in_style(letter: str, style: str) -> str:
     name = f"{style} {kind} {unicodedata.name(letter).split()[-1]}".upper()
     try:
         return unicodedata.lookup(f"MATHEMATICAL {name}")
-    except KeyError:                    # R, E, L and others stood in Unicode before
+    except KeyError:                    # R, L and others stood in Unicode before
         return unicodedata.lookup(name)
 
 
